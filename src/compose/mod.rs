@@ -1,0 +1,1 @@
+//! Compose text -> spec, or diagnostics with file:line:column.

@@ -1,0 +1,1 @@
+//! Joins them: the loop, the executor, startup, shutdown.

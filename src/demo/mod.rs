@@ -1,0 +1,1 @@
+//! The workshop: the demo application and its project.

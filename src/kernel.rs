@@ -1,0 +1,1 @@
+//! What the kernel of the engine's host says about a process.

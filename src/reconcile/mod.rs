@@ -1,0 +1,1 @@
+//! Decides: events in, actions and views out.

@@ -1,0 +1,1 @@
+//! How errors and diagnostics look to people.

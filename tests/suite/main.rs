@@ -1,0 +1,14 @@
+//! Everything that needs no Docker Engine: deterministic, in seconds. By capability, not by module.
+
+mod cli;
+mod compose;
+mod config;
+mod demo_app;
+mod edge;
+mod examples;
+mod journal;
+mod plan;
+mod probe;
+mod sim;
+mod support;
+mod tidy;
