@@ -1,1 +1,5 @@
-//! Joins them: the loop, the executor, startup, shutdown.
+//! Joins the rooms: the loop, the executor, startup, shutdown. Decides nothing.
+
+mod execute;
+
+pub use execute::{Catalog, execute};

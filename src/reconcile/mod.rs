@@ -1,1 +1,40 @@
-//! Decides: events in, actions and views out.
+//! Decides: events in, actions and views out. Pure.
+//!
+//! Everything that happens becomes an [`Event`]. One value, the [`World`], is changed only by applying events. A pure
+//! [`World::plan`] reads the world at a given [`Time`] and answers with a [`Step`]: these actions now, these views to
+//! publish, ask again by then. Use it in this order, always:
+//!
+//! 1. `world.apply(now, event)` for everything that happened;
+//! 2. `let step = world.plan(now)`;
+//! 3. publish `step.routes` and say so with [`Event::Published`]; hand out the other views;
+//! 4. begin each of `step.actions`: apply [`Event::Began`], make the record durable, make the call, apply
+//!    [`Event::Ended`] with what was seen afterwards; then plan again.
+//!
+//! Deliberately not here: a clock, randomness, I/O, async, locks, logging, serde. It cannot fail, so it has no errors.
+
+mod action;
+mod event;
+mod observed;
+mod plan;
+mod replica;
+mod rotation;
+mod schedule;
+mod service;
+mod status;
+mod time;
+mod verdict;
+mod views;
+mod world;
+
+pub use action::{Action, Planned, Reason, Subject};
+pub use event::{Command, Event, Failure, FailureKind, Outcome, RequestId, Sight};
+pub use observed::{
+    Asked, ContainerState, Health, Identity, Kernel, Listing, NetworkSeen, Observed, VolumeSeen,
+};
+pub use schedule::Limits;
+pub use service::Desired;
+pub use status::{ReplicaStatus, RequestState, ServiceStatus, Status};
+pub use time::Time;
+pub use verdict::{Stage, Verdict, WaitingOn};
+pub use views::{Backend, EdgeReport, Routes, Step, Target, Targets};
+pub use world::World;

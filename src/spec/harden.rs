@@ -239,6 +239,7 @@ impl Hardening<'_> {
                 "the root file system is writable",
             );
             if self.allows(Allow::WritableRoot) {
+                self.policy.read_only = false;
                 return;
             }
         }
@@ -330,6 +331,7 @@ impl Hardening<'_> {
         ] {
             if unlimited(value) {
                 self.weaken(Allow::Unlimited, key, what);
+                self.policy.limited = false;
             }
         }
         let container = &mut self.container;

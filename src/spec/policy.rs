@@ -28,6 +28,10 @@ pub struct Policy {
     pub no_new_privs: bool,
     /// User 0 is refused.
     pub non_root: bool,
+    /// The root file system is read-only.
+    pub read_only: bool,
+    /// Processes and memory are limited.
+    pub limited: bool,
 }
 
 /// One way in which the process is weaker than the policy.
@@ -51,6 +55,8 @@ impl Policy {
         caps_allowed: 0,
         no_new_privs: true,
         non_root: true,
+        read_only: true,
+        limited: true,
     };
 
     /// How the process is weaker than the policy; empty when it is not.

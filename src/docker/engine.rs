@@ -1,0 +1,143 @@
+//! The trait that the supervisor speaks to an engine by: one method, one call.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+
+use super::Error;
+use crate::reconcile::{Listing, Observed};
+use crate::spec::{
+    Attachment, ContainerId, ContainerSpec, Generation, ImageFacts, ImageRef, NetworkName,
+    NetworkSpec, ProjectName, ReplicaName, SpecHash, VolumeName, VolumeSpec,
+};
+
+/// A container engine.
+///
+/// Every method is one call to the API (a listing is a few), is safe to repeat, and gives up in bounded time with
+/// [`Error::TimedOut`]. None of them decides or retries.
+///
+/// # Cancel safety
+/// A call that is dropped may still have its effect on the engine: whoever drops one looks again before going on.
+pub trait Engine: Send + Sync + 'static {
+    /// Everything of the project: containers, networks and volumes that carry its label, and those networks and
+    /// volumes that the scope names.
+    fn list(&self, scope: &Scope) -> impl Future<Output = Result<Listing, Error>> + Send;
+
+    /// One container by its id; `None` when there is none.
+    fn inspect(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Observed>, Error>> + Send;
+
+    /// One container by its exact name; `None` when there is none.
+    fn find(&self, name: &str) -> impl Future<Output = Result<Option<Observed>, Error>> + Send;
+
+    /// Makes a container, attached to the first of its networks, not started.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the name is taken; [`Error::NotFound`] when image or network is not there.
+    fn create(&self, birth: &Birth) -> impl Future<Output = Result<ContainerId, Error>> + Send;
+
+    /// Attaches a container to a further network. Done already counts as done.
+    fn connect(
+        &self,
+        id: &ContainerId,
+        attachment: &Attachment,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Starts a container. Running already counts as done.
+    fn start(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Sends the container's stop signal, and SIGKILL after the grace (whole seconds, rounded up; the container's own
+    /// where `None`); returns when the process has ended. Stopped already, or gone, counts as done.
+    fn stop(
+        &self,
+        id: &ContainerId,
+        grace: Option<Duration>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes a container that does not run, with its anonymous volumes. Gone already counts as done.
+    fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Makes a network of the project. Existing already counts as done.
+    fn create_network(
+        &self,
+        project: &ProjectName,
+        network: &NetworkSpec,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes a network. Gone already counts as done.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] while a container is attached to it.
+    fn remove_network(&self, name: &NetworkName) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Makes a volume of the project. Existing already counts as done.
+    fn create_volume(
+        &self,
+        project: &ProjectName,
+        volume: &VolumeSpec,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes a volume. Gone already counts as done.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] while a container uses it.
+    fn remove_volume(&self, name: &VolumeName) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What the engine knows of an image; `None` when it does not have it. Never pulls.
+    fn image(
+        &self,
+        image: &ImageRef,
+    ) -> impl Future<Output = Result<Option<ImageFacts>, Error>> + Send;
+
+    /// Subscribes to what happens to the project's containers. When this returns, the subscription stands: what
+    /// happens from now on is hinted at, so that a listing asked for afterwards misses nothing.
+    ///
+    /// The stream ends, or yields one error and ends, when the connection is lost. Hints are only that: the engine
+    /// keeps 256 events, and drops what a slow reader does not take.
+    fn subscribe(
+        &self,
+        project: &ProjectName,
+    ) -> impl Future<
+        Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
+    > + Send;
+}
+
+/// What a listing is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scope {
+    /// The project.
+    pub project: ProjectName,
+    /// Networks that its services need, whoever made them.
+    pub networks: BTreeSet<NetworkName>,
+    /// Volumes likewise.
+    pub volumes: BTreeSet<VolumeName>,
+}
+
+/// Everything that a container is made from.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// The project.
+    pub project: ProjectName,
+    /// Which replica.
+    pub replica: ReplicaName,
+    /// Goes into its labels.
+    pub generation: Generation,
+    /// Goes into its labels.
+    pub spec_hash: SpecHash,
+    /// The hardened definition.
+    pub container: Arc<ContainerSpec>,
+}
+
+/// Something happened to one of the project's containers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hint {
+    /// Which.
+    pub id: ContainerId,
+    /// Docker's name for what happened (`die`, `health_status: healthy`). Hostile text: an exec's command is in it.
+    pub action: String,
+}

@@ -1,0 +1,330 @@
+//! What a plan asks for. Each action is one call to the engine, safe to repeat, and carries its reason.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::RequestId;
+use crate::spec::{
+    ContainerId, Generation, NetworkName, ReplicaName, ServiceName, SpecHash, VolumeName, Weakness,
+};
+
+/// One call to the engine; or, for [`Action::Drain`], a decision that is remembered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Make a network of the project.
+    CreateNetwork(NetworkName),
+    /// Make a named volume of the project.
+    CreateVolume(VolumeName),
+    /// Make a replica's container, attached to the first of its networks. An existing container of that name counts
+    /// as made when its labels and its spec hash match.
+    Create {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Goes into its labels.
+        generation: Generation,
+        /// Goes into its labels.
+        spec_hash: SpecHash,
+    },
+    /// Attach a container that has not started to a further network.
+    Connect {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+        /// The network.
+        network: NetworkName,
+    },
+    /// Start a container, once.
+    Start {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+    },
+    /// Inspect a container.
+    Look {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+    },
+    /// Take a replica out of rotation for good. No call: the route table follows from it.
+    Drain {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+    },
+    /// Send the stop signal, and SIGKILL after the grace.
+    Stop {
+        /// Whom.
+        subject: Subject,
+        /// How long the process may take; the container's own where `None`.
+        grace: Option<Duration>,
+    },
+    /// Remove a container that does not run, with its anonymous volumes.
+    Remove {
+        /// Whom.
+        subject: Subject,
+    },
+    /// Remove a network that phoenixd made.
+    RemoveNetwork(NetworkName),
+    /// Remove a volume that phoenixd made.
+    RemoveVolume(VolumeName),
+}
+
+/// A container that an action is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Subject {
+    /// Its container.
+    pub id: ContainerId,
+    /// Which replica it is; `None` for a stray.
+    pub replica: Option<ReplicaName>,
+}
+
+/// An action with its reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why an action is taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// A service needs the network or volume, and it does not exist.
+    Needed,
+    /// Fewer replicas live than are wanted.
+    Missing {
+        /// How many live.
+        live: u32,
+        /// How many are wanted.
+        wanted: u32,
+    },
+    /// A replica is to be replaced, start-first.
+    Replaces {
+        /// Which.
+        replica: ReplicaName,
+        /// Why.
+        because: Box<Reason>,
+    },
+    /// The next step of a birth.
+    Birth,
+    /// The replica's state is asked for by inspection.
+    Pace,
+    /// Its TTL ends at a deadline that leaves just the time to replace it.
+    Expired {
+        /// How long it may live.
+        lifetime: Duration,
+    },
+    /// The service's definition or image changed.
+    NewGeneration {
+        /// Its own.
+        from: Generation,
+        /// The wanted one.
+        to: Generation,
+    },
+    /// Somebody asked for it.
+    Commanded(RequestId),
+    /// It was ready and is not any more.
+    Unhealthy {
+        /// What the last probe said.
+        last: String,
+    },
+    /// It was not ready in time.
+    NeverReady {
+        /// The time it had.
+        deadline: Duration,
+        /// What the last probe said.
+        last: Option<String>,
+    },
+    /// The kernel or the engine says that it is weaker than the policy.
+    Weaker {
+        /// How.
+        weaknesses: Vec<String>,
+    },
+    /// More live than are wanted.
+    Excess {
+        /// How many are wanted.
+        wanted: u32,
+    },
+    /// Its service is not in the file any more.
+    Orphan,
+    /// It carries the project's label, but no replica's.
+    Stray,
+    /// It ended.
+    Ended {
+        /// How.
+        how: String,
+    },
+    /// It has left the rotation and its connections have ended, or had their time.
+    Drained {
+        /// Connections that are still open and have the grace to end.
+        open: u64,
+        /// Why it left.
+        because: Box<Reason>,
+    },
+    /// It is past its deadline, and the file says `overdue: stop`.
+    Overdue,
+    /// `phoenixd down`.
+    Down,
+}
+
+impl Reason {
+    /// A failure of the service, that its backoff and budget count.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a new reason is no failure unless it is said here"
+    )]
+    pub(super) fn is_failed_birth(&self) -> bool {
+        match self {
+            Self::NeverReady { .. } | Self::Weaker { .. } => true,
+            Self::Drained { because, .. } => because.is_failed_birth(),
+            _ => false,
+        }
+    }
+
+    /// Turns weaknesses that the kernel reports into a reason.
+    pub(super) fn weaker(weaknesses: &[Weakness]) -> Self {
+        Self::Weaker {
+            weaknesses: weaknesses.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Action {
+    /// Its name in the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateNetwork(_) => "create-network",
+            Self::CreateVolume(_) => "create-volume",
+            Self::Create { .. } => "create",
+            Self::Connect { .. } => "connect",
+            Self::Start { .. } => "start",
+            Self::Look { .. } => "look",
+            Self::Drain { .. } => "drain",
+            Self::Stop { .. } => "stop",
+            Self::Remove { .. } => "remove",
+            Self::RemoveNetwork(_) => "remove-network",
+            Self::RemoveVolume(_) => "remove-volume",
+        }
+    }
+
+    /// The replica that it is about.
+    pub fn replica(&self) -> Option<&ReplicaName> {
+        match self {
+            Self::Create { replica, .. }
+            | Self::Connect { replica, .. }
+            | Self::Start { replica, .. }
+            | Self::Look { replica, .. }
+            | Self::Drain { replica, .. } => Some(replica),
+            Self::Stop { subject, .. } | Self::Remove { subject } => subject.replica.as_ref(),
+            Self::CreateNetwork(_)
+            | Self::CreateVolume(_)
+            | Self::RemoveNetwork(_)
+            | Self::RemoveVolume(_) => None,
+        }
+    }
+
+    /// The container that it is about, where there is one already.
+    pub fn container(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Connect { id, .. }
+            | Self::Start { id, .. }
+            | Self::Look { id, .. }
+            | Self::Drain { id, .. } => Some(id),
+            Self::Stop { subject, .. } | Self::Remove { subject } => Some(&subject.id),
+            Self::Create { .. }
+            | Self::CreateNetwork(_)
+            | Self::CreateVolume(_)
+            | Self::RemoveNetwork(_)
+            | Self::RemoveVolume(_) => None,
+        }
+    }
+
+    /// The service that it is about.
+    pub fn service(&self) -> Option<&ServiceName> {
+        self.replica().map(|replica| &replica.service)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNetwork(name) => write!(f, "create network {name}"),
+            Self::CreateVolume(name) => write!(f, "create volume {name}"),
+            Self::Create {
+                replica,
+                generation,
+                ..
+            } => write!(f, "create {replica} (generation {generation})"),
+            Self::Connect {
+                replica, network, ..
+            } => write!(f, "connect {replica} to {network}"),
+            Self::Start { replica, .. } => write!(f, "start {replica}"),
+            Self::Look { replica, .. } => write!(f, "look at {replica}"),
+            Self::Drain { replica, .. } => write!(f, "drain {replica}"),
+            Self::Stop { subject, .. } => write!(f, "stop {subject}"),
+            Self::Remove { subject } => write!(f, "remove {subject}"),
+            Self::RemoveNetwork(name) => write!(f, "remove network {name}"),
+            Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.replica {
+            Some(replica) => replica.fmt(f),
+            None => write!(f, "stray {}", self.id.short()),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show =
+            |d: &Duration| humantime::format_duration(super::status::whole_ms(*d)).to_string();
+        match self {
+            Self::Needed => f.write_str("a service needs it"),
+            Self::Missing { live, wanted } => write!(f, "{live} of {wanted} replicas live"),
+            Self::Replaces { replica, because } => write!(f, "replaces {replica}: {because}"),
+            Self::Birth => f.write_str("birth"),
+            Self::Pace => f.write_str("its state is due to be read"),
+            Self::Expired { lifetime } => write!(f, "its life of {} ends", show(lifetime)),
+            Self::NewGeneration { from, to } => write!(f, "generation {from} gives way to {to}"),
+            Self::Commanded(_) => f.write_str("recycle was asked for"),
+            Self::Unhealthy { last } => write!(f, "it is not ready any more: {last}"),
+            Self::NeverReady {
+                deadline,
+                last: None,
+            } => write!(f, "it was not ready within {}", show(deadline)),
+            Self::NeverReady {
+                deadline,
+                last: Some(last),
+            } => {
+                write!(f, "it was not ready within {}: {last}", show(deadline))
+            }
+            Self::Weaker { weaknesses } => {
+                write!(f, "it is weaker than the policy: {}", weaknesses.join("; "))
+            }
+            Self::Excess { wanted } => write!(f, "only {wanted} wanted"),
+            Self::Orphan => f.write_str("its service is not in the file"),
+            Self::Stray => f.write_str("it carries the project's label, but no replica's"),
+            Self::Ended { how } => f.write_str(how),
+            Self::Drained { open: 0, because } => write!(f, "drained: {because}"),
+            Self::Drained { open, because } => {
+                write!(
+                    f,
+                    "drain time is over with {open} connections open: {because}"
+                )
+            }
+            Self::Overdue => {
+                f.write_str("it is past its deadline, and the file says `overdue: stop`")
+            }
+            Self::Down => f.write_str("`phoenixd down`"),
+        }
+    }
+}

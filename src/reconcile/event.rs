@@ -1,0 +1,150 @@
+//! What happens. The only way to change the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Action, Desired, EdgeReport, Listing, Observed, Reason, Routes, Time};
+use crate::spec::{ContainerId, ServiceName};
+
+/// Something that happened. No event is an error: what does not fit the world is dropped.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// What is wanted from now on.
+    Wanted(BTreeMap<ServiceName, Desired>),
+    /// Everything of the project, as listed. The truth, as of the time the listing was asked for.
+    Listed {
+        /// When the listing was asked for.
+        asked_at: Time,
+        /// What it says.
+        listing: Listing,
+    },
+    /// One container, as inspected.
+    Seen {
+        /// When the inspection was asked for.
+        asked_at: Time,
+        /// Which.
+        id: ContainerId,
+        /// What it says; `None` when there is no such container.
+        observed: Option<Box<Observed>>,
+    },
+    /// The engine does not answer. Nothing is begun until the next listing.
+    Unreachable {
+        /// Why.
+        error: String,
+    },
+    /// A probe ended.
+    Probed {
+        /// When it began.
+        asked_at: Time,
+        /// Whom it asked.
+        id: ContainerId,
+        /// What came of it: `Err` says why it failed.
+        result: Result<(), String>,
+    },
+    /// The shell handed a route table to the edge.
+    Published {
+        /// Its number: one more for every table that differs from the one before.
+        epoch: u64,
+        /// The table.
+        routes: Arc<Routes>,
+    },
+    /// The edge speaks.
+    Edge(EdgeReport),
+    /// Somebody asks for something.
+    Command(Command),
+    /// The shell is about to carry an action out.
+    Began {
+        /// What.
+        action: Action,
+        /// Why.
+        reason: Reason,
+    },
+    /// An action ended.
+    Ended {
+        /// What.
+        action: Action,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+/// Something that somebody asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Replace every replica that these services have now.
+    Recycle {
+        /// Under this number the status tells how it went.
+        request: RequestId,
+        /// Which; all when empty.
+        services: BTreeSet<ServiceName>,
+    },
+    /// Remove everything of the project, and finish.
+    Down {
+        /// The named volumes too.
+        volumes: bool,
+    },
+}
+
+/// The number of a request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// What came of an action, with what was seen afterwards.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Done, by this call or by one before it.
+    Done(Sight),
+    /// Not done.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What is there now.
+        sight: Sight,
+    },
+    /// Nobody knows: the call and the look after it failed both.
+    Unknown {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What was seen after an action.
+#[derive(Clone, Debug)]
+pub enum Sight {
+    /// The action is not about a container.
+    Nothing,
+    /// The container is not there.
+    Gone {
+        /// When it was asked for.
+        asked_at: Time,
+    },
+    /// The container.
+    Container {
+        /// When it was asked for.
+        asked_at: Time,
+        /// What it looks like.
+        observed: Box<Observed>,
+    },
+}
+
+/// Why a call failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What sort of failure.
+    pub kind: FailureKind,
+    /// The engine's words, or ours.
+    pub message: String,
+}
+
+/// What sort of failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailureKind {
+    /// The name, the address or the port is somebody else's.
+    Conflict,
+    /// The container, image or network is not there.
+    NotFound,
+    /// The engine will not do it.
+    Refused,
+    /// The engine does not answer, or not in time: it says nothing about the service.
+    Unavailable,
+}

@@ -1,0 +1,166 @@
+//! What Docker was last seen to run: a container as inspection, labels and the kernel tell it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::Time;
+use crate::spec::{
+    ContainerId, Generation, ImageId, KernelFacts, NetworkName, ReplicaName, SpecHash, VolumeName,
+};
+
+/// One container that carries the project's label.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observed {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, without the slash.
+    pub name: String,
+    /// What its labels say; `None` when they are incomplete or malformed: it is then a stray.
+    pub identity: Option<Identity>,
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// The image that it was made from.
+    pub image: ImageId,
+    /// Docker's own health status.
+    pub health: Health,
+    /// When its process began: from `/proc/PID/stat` where that is the engine's host, else from Docker's `StartedAt`.
+    /// `None` when it does not run.
+    pub started: Option<Time>,
+    /// What the kernel says about its process 1.
+    pub kernel: Kernel,
+    /// The hardening that the engine says it was made with.
+    pub asked: Asked,
+    /// The networks that it is attached to, with its address there once it runs.
+    pub networks: BTreeMap<NetworkName, Option<IpAddr>>,
+}
+
+/// A replica's labels, immutable since its create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Service and serial.
+    pub replica: ReplicaName,
+    /// The revision of the service's definition.
+    pub generation: Generation,
+    /// What it was born from.
+    pub spec_hash: SpecHash,
+}
+
+/// Where a container is in its life, as Docker has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process is frozen.
+    Paused,
+    /// Docker restarts it; cannot happen to a replica, whose policy is `no`.
+    Restarting,
+    /// It ended.
+    Exited {
+        /// Exit code; 128 + N for a signal.
+        code: i64,
+        /// The kernel killed it for memory.
+        oom: bool,
+        /// The engine's error, where the start failed.
+        error: String,
+    },
+    /// It is being removed.
+    Removing,
+    /// A removal failed half-way.
+    Dead,
+}
+
+/// Docker's own health status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// No health check.
+    None,
+    /// Not known yet.
+    Starting,
+    /// The last checks passed.
+    Healthy,
+    /// Too many failed.
+    Unhealthy,
+}
+
+/// What the kernel says about a replica's process 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kernel {
+    /// It does not run, or ended while it was read.
+    NotRunning,
+    /// This `/proc` is not the engine's host: phoenixd cannot verify, and says so.
+    Unavailable,
+    /// Read.
+    Read {
+        /// The facts.
+        facts: KernelFacts,
+        /// When they were read. Right after a start the process may still be the runtime, not yet the program.
+        at: Time,
+    },
+}
+
+/// The hardening that the engine says a container was made with. An engine drops fields silently that its API version
+/// does not know, so what was asked for is compared with this before the start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of the engine's answer"
+)]
+pub struct Asked {
+    /// `HostConfig.Privileged`
+    pub privileged: bool,
+    /// `HostConfig.ReadonlyRootfs`
+    pub read_only: bool,
+    /// `HostConfig.CapDrop` holds `ALL`, or every capability by name.
+    pub cap_drop_all: bool,
+    /// `HostConfig.SecurityOpt` holds `no-new-privileges`.
+    pub no_new_privs: bool,
+    /// Any of the namespaces is the host's or another container's.
+    pub foreign_namespace: bool,
+    /// `HostConfig.RestartPolicy` is `no`.
+    pub never_restarts: bool,
+    /// `HostConfig.PidsLimit` is a limit.
+    pub pids_limited: bool,
+    /// `HostConfig.Memory` is a limit.
+    pub memory_limited: bool,
+}
+
+/// Everything of the project that the engine has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    /// The containers that carry the project's label.
+    pub containers: Vec<Observed>,
+    /// The networks of the project: those that the services need, and those that carry our label.
+    pub networks: BTreeSet<NetworkSeen>,
+    /// The volumes likewise.
+    pub volumes: BTreeSet<VolumeSeen>,
+}
+
+/// A network that exists.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NetworkSeen {
+    /// Its name.
+    pub name: NetworkName,
+    /// phoenixd made it for this project.
+    pub ours: bool,
+}
+
+/// A volume that exists.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct VolumeSeen {
+    /// Its name.
+    pub name: VolumeName,
+    /// phoenixd made it for this project.
+    pub ours: bool,
+}
+
+impl ContainerState {
+    /// Its process exists, or is about to.
+    pub fn is_live(&self) -> bool {
+        match self {
+            Self::Created | Self::Running | Self::Paused | Self::Restarting => true,
+            Self::Exited { .. } | Self::Removing | Self::Dead => false,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One replica as the world remembers it, and what follows from that.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{ContainerState, Desired, Kernel, Observed, Reason, Stage, Time};
+use crate::spec::{ContainerId, Generation, Policy, ReplicaName, SpecHash};
+
+/// Right after a start, process 1 may still be the container runtime; what the kernel says then is not its last word.
+const KERNEL_SETTLES: Duration = Duration::from_secs(1);
+/// First delay after a failed call about one container, doubled each time.
+const CALL_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest.
+const CALL_RETRY_CAP: Duration = Duration::from_secs(30);
+
+/// One replica as the world remembers it.
+#[derive(Clone, Debug)]
+pub(super) struct Replica {
+    pub(super) name: ReplicaName,
+    pub(super) generation: Generation,
+    pub(super) spec_hash: SpecHash,
+    /// What was last seen; `None` while it is being made.
+    pub(super) observed: Option<Observed>,
+    /// When that look began.
+    pub(super) seen_at: Time,
+    /// When this world first knew of it: the begin of its create, or the first look.
+    pub(super) known_at: Time,
+    /// It was made by this supervisor, so that the time of its start is known.
+    pub(super) made_here: bool,
+    /// The call that is under way.
+    pub(super) call: Option<&'static str>,
+    /// The outcome of a call is unknown since then.
+    pub(super) unknown_since: Option<Time>,
+    /// A failed call is repeated.
+    pub(super) retry: Option<Retry>,
+    pub(super) probe: ProbeState,
+    /// It is to be replaced, whatever its age.
+    pub(super) condemned: Option<Reason>,
+    /// It left the rotation for good, then and why.
+    pub(super) draining: Option<(Time, Reason)>,
+    /// Its stop was asked for, so that its end is no failure.
+    pub(super) stop_asked: bool,
+    pub(super) routed: Routed,
+}
+
+/// A failed call about one container.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    pub(super) until: Time,
+    pub(super) attempts: u32,
+    pub(super) last: String,
+}
+
+/// What the probes said since the replica runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProbeState {
+    pub(super) successes: u32,
+    pub(super) failures: u32,
+    pub(super) ready_since: Option<Time>,
+    pub(super) was_ready: bool,
+    pub(super) last_failure: Option<String>,
+}
+
+/// Whether the edge was told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Routed {
+    /// Never.
+    Never,
+    /// It is in the table.
+    In,
+    /// It left the table with this epoch.
+    Out { epoch: u64 },
+}
+
+/// Whether the hardening is in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Verified {
+    /// The kernel says so.
+    Strong,
+    /// The kernel cannot be asked; the engine's word is all there is.
+    Unavailable,
+    /// Not known yet.
+    Pending,
+    /// It is weaker than the policy.
+    Weak(Reason),
+}
+
+impl Replica {
+    pub(super) fn new(
+        name: ReplicaName,
+        generation: Generation,
+        spec_hash: SpecHash,
+        now: Time,
+    ) -> Self {
+        Self {
+            name,
+            generation,
+            spec_hash,
+            observed: None,
+            seen_at: Time::BOOT,
+            known_at: now,
+            made_here: false,
+            call: None,
+            unknown_since: None,
+            retry: None,
+            probe: ProbeState::default(),
+            condemned: None,
+            draining: None,
+            stop_asked: false,
+            routed: Routed::Never,
+        }
+    }
+
+    pub(super) fn id(&self) -> Option<&ContainerId> {
+        self.observed.as_ref().map(|observed| &observed.id)
+    }
+
+    /// It exists or is about to: it counts against the surge limit.
+    pub(super) fn is_live(&self) -> bool {
+        self.observed
+            .as_ref()
+            .is_none_or(|observed| observed.state.is_live())
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(
+            self.observed.as_ref().map(|o| &o.state),
+            Some(ContainerState::Running)
+        )
+    }
+
+    pub(super) fn is_removing(&self) -> bool {
+        matches!(
+            self.observed.as_ref().map(|o| &o.state),
+            Some(ContainerState::Removing)
+        )
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_running() && self.probe.ready_since.is_some()
+    }
+
+    /// When its process began.
+    pub(super) fn born_at(&self) -> Option<Time> {
+        self.observed.as_ref().and_then(|observed| observed.started)
+    }
+
+    /// Since when this supervisor could have probed it: its start, or its adoption.
+    pub(super) fn probed_since(&self) -> Option<Time> {
+        self.born_at().map(|born| born.max(self.known_at))
+    }
+
+    /// Ready for long enough that the one it replaces may go.
+    pub(super) fn available_at(&self, desired: &Desired) -> Option<Time> {
+        let ready_since = self.probe.ready_since.filter(|_| self.is_running())?;
+        Some(ready_since + desired.phoenix.probe.min_ready)
+    }
+
+    /// Ready for so long that its end is no failed birth.
+    pub(super) fn is_stable(&self, desired: &Desired, now: Time) -> bool {
+        self.probe
+            .ready_since
+            .is_some_and(|since| now.since(since) >= desired.stable())
+    }
+
+    /// Where it is reached: its address on the first of the service's networks that it has one on.
+    pub(super) fn address(&self, desired: &Desired, port: u16) -> Option<SocketAddr> {
+        let observed = self.observed.as_ref()?;
+        let on = |name| observed.networks.get(name).copied().flatten();
+        let ip: IpAddr = desired.networks.iter().find_map(on)?;
+        Some(SocketAddr::new(ip, port))
+    }
+
+    /// Whether the hardening is in force, by the engine's word and the kernel's.
+    pub(super) fn verified(&self, policy: &Policy) -> Verified {
+        let Some(observed) = &self.observed else {
+            return Verified::Pending;
+        };
+        let asked = weaknesses_asked(policy, observed);
+        if !asked.is_empty() {
+            return Verified::Weak(Reason::Weaker { weaknesses: asked });
+        }
+        match observed.kernel {
+            Kernel::Unavailable => Verified::Unavailable,
+            Kernel::NotRunning => Verified::Pending,
+            Kernel::Read { facts, at } => {
+                let weaknesses = policy.weaknesses(&facts);
+                let settled = observed
+                    .started
+                    .is_some_and(|started| at.since(started) >= KERNEL_SETTLES);
+                match (weaknesses.is_empty(), settled) {
+                    (true, _) => Verified::Strong,
+                    (false, false) => Verified::Pending,
+                    (false, true) => Verified::Weak(Reason::weaker(&weaknesses)),
+                }
+            }
+        }
+    }
+
+    /// Traffic may go to it (invariant I2).
+    pub(super) fn is_in_rotation(&self, policy: &Policy) -> bool {
+        self.is_ready()
+            && self.draining.is_none()
+            && !self.stop_asked
+            && match self.verified(policy) {
+                Verified::Strong | Verified::Unavailable => true,
+                Verified::Pending | Verified::Weak(_) => false,
+            }
+    }
+
+    /// Its call failed; try again a little later each time.
+    pub(super) fn call_failed(&mut self, now: Time, last: String) {
+        let attempts = self.retry.as_ref().map_or(0, |retry| retry.attempts);
+        self.retry = Some(Retry {
+            until: now + call_delay(attempts),
+            attempts: attempts.saturating_add(1),
+            last,
+        });
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        if self.call == Some("remove") {
+            return Stage::Removing;
+        }
+        match self.observed.as_ref().map(|observed| &observed.state) {
+            None => Stage::Creating,
+            Some(ContainerState::Created) => Stage::Created,
+            Some(ContainerState::Exited { .. } | ContainerState::Dead) => Stage::Exited,
+            Some(ContainerState::Removing) => Stage::Removing,
+            Some(ContainerState::Running | ContainerState::Paused | ContainerState::Restarting) => {
+                if self.stop_asked {
+                    Stage::Stopping
+                } else if self.draining.is_some() {
+                    Stage::Draining
+                } else if self.is_ready() {
+                    Stage::Ready
+                } else if self.probe.was_ready {
+                    Stage::Unready
+                } else {
+                    Stage::Starting
+                }
+            }
+        }
+    }
+}
+
+/// The delay before a failed call is repeated.
+pub(super) fn call_delay(attempts: u32) -> Duration {
+    CALL_RETRY_FIRST
+        .saturating_mul(1 << attempts.min(16))
+        .min(CALL_RETRY_CAP)
+}
+
+/// How what the engine says is weaker than the policy.
+fn weaknesses_asked(policy: &Policy, observed: &Observed) -> Vec<String> {
+    let asked = &observed.asked;
+    [
+        (asked.privileged, "it is privileged"),
+        (policy.read_only && !asked.read_only, "its root is writable"),
+        (!asked.cap_drop_all, "it keeps capabilities"),
+        (
+            policy.no_new_privs && !asked.no_new_privs,
+            "it may gain privileges",
+        ),
+        (asked.foreign_namespace, "it shares a namespace"),
+        (!asked.never_restarts, "the engine restarts it"),
+        (
+            policy.limited && !asked.pids_limited,
+            "it has no limit of processes",
+        ),
+        (
+            policy.limited && !asked.memory_limited,
+            "it has no limit of memory",
+        ),
+    ]
+    .into_iter()
+    .filter(|(weak, _)| *weak)
+    .map(|(_, text)| text.to_owned())
+    .collect()
+}
+
+/// How a container ended, for people.
+pub(super) fn how_it_ended(state: &ContainerState) -> Option<String> {
+    match state {
+        ContainerState::Exited { error, .. } if !error.is_empty() => {
+            Some(format!("it could not start: {error}"))
+        }
+        ContainerState::Exited {
+            oom: true, code, ..
+        } => Some(format!("it ran out of memory (exit code {code})")),
+        ContainerState::Exited {
+            code: code @ 129..=192,
+            ..
+        } => Some(format!(
+            "it was ended by signal {} (exit code {code})",
+            code - 128
+        )),
+        ContainerState::Exited { code, .. } => Some(format!("it exited with code {code}")),
+        ContainerState::Dead => Some("its removal failed half-way".to_owned()),
+        ContainerState::Removing => Some("it is being removed".to_owned()),
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Restarting => None,
+    }
+}

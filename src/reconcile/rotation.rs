@@ -1,0 +1,117 @@
+//! Who gets traffic and who is probed: the two views that follow from the replicas alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::replica::{Replica, Verified};
+use super::{Backend, Desired, Routes, Target, Targets, Time, World};
+use crate::spec::{ContainerId, Probe, Published};
+
+/// While a replica starts it is probed this often: an outside probe costs 0.4 ms, and each of these is time that a
+/// replacement takes longer.
+const PACE_STARTING: Duration = Duration::from_millis(20);
+/// So long after its start; then it is one of the slow ones.
+const STARTING_FAST_FOR: Duration = Duration::from_secs(2);
+/// The pace of the slow ones.
+const PACE_STARTING_SLOW: Duration = Duration::from_millis(100);
+/// So long; then the file's interval is good enough.
+const STARTING_SLOW_FOR: Duration = Duration::from_secs(15);
+
+/// Whether the table sends anything to the container.
+pub(super) fn contains(routes: &Routes, id: &ContainerId) -> bool {
+    routes
+        .listeners
+        .values()
+        .flatten()
+        .any(|backend| backend.container_id == *id)
+}
+
+/// How often a running replica is asked, and until when that pace holds.
+pub(super) fn pace(replica: &Replica, desired: &Desired, now: Time) -> (Duration, Option<Time>) {
+    let interval = desired.phoenix.probe.interval;
+    let Some(since) = replica.probed_since().filter(|_| !replica.probe.was_ready) else {
+        return (interval, None);
+    };
+    let fast_until = since + STARTING_FAST_FOR;
+    let slow_until = since + STARTING_SLOW_FOR;
+    if now < fast_until {
+        (interval.min(PACE_STARTING), Some(fast_until))
+    } else if now < slow_until {
+        (interval.min(PACE_STARTING_SLOW), Some(slow_until))
+    } else {
+        (interval, None)
+    }
+}
+
+impl World {
+    /// Which replicas traffic may go to now (invariant I2).
+    pub(super) fn routes(&self) -> Routes {
+        let mut listeners: BTreeMap<Published, Vec<Backend>> = BTreeMap::new();
+        for service in self.services.values() {
+            for published in &service.desired.published {
+                listeners.entry(*published).or_default();
+            }
+        }
+        let mut draining = BTreeSet::new();
+        for replica in self.replicas.values() {
+            let Some(service) = self.services.get(&replica.name.service) else {
+                continue;
+            };
+            let Some(id) = replica.id() else { continue };
+            if !replica.is_in_rotation(&service.desired.policy) {
+                if replica.draining.is_some() || replica.stop_asked {
+                    draining.insert(id.clone());
+                }
+                continue;
+            }
+            for published in &service.desired.published {
+                if let Some(address) = replica.address(&service.desired, published.target) {
+                    let backend = Backend {
+                        replica: replica.name.clone(),
+                        container_id: id.clone(),
+                        address,
+                    };
+                    listeners.entry(*published).or_default().push(backend);
+                }
+            }
+        }
+        Routes {
+            listeners,
+            draining,
+        }
+    }
+
+    /// Which replicas are probed from outside now. Until the hardening is known to be in force none is: what cannot
+    /// stay need not be asked.
+    pub(super) fn targets(&self, now: Time) -> Targets {
+        let mut targets = Targets::new();
+        for replica in self
+            .replicas
+            .values()
+            .filter(|replica| replica.is_running() && !replica.stop_asked)
+        {
+            let Some(service) = self.services.get(&replica.name.service) else {
+                continue;
+            };
+            let desired = &service.desired;
+            let port = match &desired.probe {
+                Probe::Http { port, .. } | Probe::Tcp { port } => *port,
+                Probe::Docker | Probe::Running => continue,
+            };
+            if matches!(replica.verified(&desired.policy), Verified::Weak(_)) {
+                continue;
+            }
+            if let (Some(id), Some(address)) = (replica.id(), replica.address(desired, port)) {
+                let target = Target {
+                    replica: replica.name.clone(),
+                    address,
+                    probe: desired.probe.clone(),
+                    interval: pace(replica, desired, now).0,
+                    timeout: desired.phoenix.probe.timeout,
+                };
+                targets.insert(id.clone(), target);
+            }
+        }
+        targets
+    }
+}

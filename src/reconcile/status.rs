@@ -1,0 +1,222 @@
+//! The status for people: every replica with its stage and what it waits for, every service with what it lacks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::replica::Verified;
+use super::{Health, RequestId, Stage, Time, Verdict, WaitingOn, World, schedule};
+use crate::spec::{ContainerId, Generation, ReplicaName, ServiceName};
+
+/// The status of a project. Ages and what is left of a life follow from the instants.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Status {
+    /// Every replica, in the order of service and serial.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Every service that the file wants.
+    pub services: BTreeMap<ServiceName, ServiceStatus>,
+    /// Every request that was made of this supervisor.
+    pub requests: BTreeMap<RequestId, RequestState>,
+    /// Why the engine does not answer, if it does not.
+    pub engine_error: Option<String>,
+    /// What a finished `down` could not remove, and why.
+    pub left: Vec<String>,
+}
+
+/// One replica.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReplicaStatus {
+    /// Which.
+    pub replica: ReplicaName,
+    /// Its container, where there is one already.
+    pub container_id: Option<ContainerId>,
+    /// Where it is in its life.
+    pub stage: Stage,
+    /// Traffic goes to it.
+    pub ready: bool,
+    /// When its process began.
+    pub born_at: Option<Time>,
+    /// When it must be gone.
+    pub deadline: Option<Time>,
+    /// It is past that.
+    pub overdue: bool,
+    /// The revision that it was born from.
+    pub generation: Generation,
+    /// The kernel confirmed its hardening; `None` where the kernel cannot be asked.
+    pub verified: Option<bool>,
+    /// What it waits for.
+    pub waiting_on: Option<WaitingOn>,
+    /// Docker's own health status.
+    pub health: Health,
+}
+
+/// One service.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServiceStatus {
+    /// How many replicas are wanted.
+    pub wanted: u32,
+    /// How many get traffic.
+    pub ready: u32,
+    /// How many of the wanted ones do not even exist.
+    pub missing: u32,
+    /// The wanted revision, once it is known.
+    pub generation: Option<Generation>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last one.
+    pub last_failure: Option<String>,
+    /// What the next birth waits for, where one is needed.
+    pub waiting_on: Option<WaitingOn>,
+}
+
+/// How a request went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RequestState {
+    /// So many of its replicas are still there.
+    Pending(usize),
+    /// All of them are replaced.
+    Done,
+    /// It came to nothing.
+    Failed(String),
+}
+
+impl World {
+    pub(super) fn status(
+        &self,
+        now: Time,
+        verdicts: &BTreeMap<ReplicaName, Verdict>,
+        births: &BTreeMap<ServiceName, Verdict>,
+    ) -> Status {
+        let waiting = |verdict: Option<&Verdict>| match verdict {
+            Some(Verdict::Wait(on)) => Some(on.clone()),
+            Some(Verdict::Act(action, _)) => Some(WaitingOn::Call(action.name())),
+            Some(Verdict::Keep) | None => None,
+        };
+        let replicas: Vec<ReplicaStatus> = self
+            .replicas
+            .values()
+            .map(|replica| {
+                let desired = self
+                    .services
+                    .get(&replica.name.service)
+                    .map(|service| &service.desired);
+                let deadline = self.deadline(replica);
+                ReplicaStatus {
+                    replica: replica.name.clone(),
+                    container_id: replica.id().cloned(),
+                    stage: replica.stage(),
+                    ready: desired.is_some_and(|desired| replica.is_in_rotation(&desired.policy)),
+                    born_at: replica.born_at(),
+                    deadline,
+                    overdue: deadline.is_some_and(|deadline| now > deadline) && replica.is_live(),
+                    generation: replica.generation,
+                    verified: desired.and_then(|desired| match replica.verified(&desired.policy) {
+                        Verified::Strong => Some(true),
+                        Verified::Pending | Verified::Weak(_) => Some(false),
+                        Verified::Unavailable => None,
+                    }),
+                    waiting_on: waiting(verdicts.get(&replica.name)),
+                    health: replica
+                        .observed
+                        .as_ref()
+                        .map_or(Health::None, |observed| observed.health),
+                }
+            })
+            .collect();
+        let services = self
+            .services
+            .iter()
+            .map(|(name, service)| {
+                let of = |row: &&ReplicaStatus| row.replica.service == *name;
+                let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let live = count(
+                    self.replicas
+                        .values()
+                        .filter(|r| r.name.service == *name && r.is_live())
+                        .count(),
+                );
+                let status = ServiceStatus {
+                    wanted: service.desired.replicas,
+                    ready: count(replicas.iter().filter(of).filter(|row| row.ready).count()),
+                    missing: service.desired.replicas.saturating_sub(live),
+                    generation: service
+                        .generation
+                        .as_ref()
+                        .map(|(_, generation)| *generation),
+                    failures: service.failures().map_or(0, |(failures, _, _)| failures),
+                    last_failure: service.failures().map(|(_, _, why)| why.to_owned()),
+                    waiting_on: waiting(births.get(name)),
+                };
+                (name.clone(), status)
+            })
+            .collect();
+        let requests = self
+            .requests
+            .keys()
+            .map(|number| (*number, self.request_state(*number)))
+            .collect();
+        let engine_error = match &self.engine {
+            super::world::EngineState::Unreachable(error) => Some(error.clone()),
+            super::world::EngineState::Unlisted | super::world::EngineState::Reachable => None,
+        };
+        Status {
+            replicas,
+            services,
+            requests,
+            engine_error,
+            left: Vec::new(),
+        }
+    }
+
+    fn request_state(&self, number: RequestId) -> RequestState {
+        let Some(request) = self.requests.get(&number) else {
+            return RequestState::Done;
+        };
+        if let Some(why) = &request.failed {
+            return RequestState::Failed(why.clone());
+        }
+        let left = self
+            .replicas
+            .values()
+            .filter(|r| r.id().is_some_and(|id| request.targets.contains(id)))
+            .count();
+        let whole = request.services.iter().all(|name| {
+            self.services
+                .get(name)
+                .is_none_or(|s| self.is_whole(name, s))
+        });
+        if left == 0 && whole {
+            RequestState::Done
+        } else {
+            RequestState::Pending(left)
+        }
+    }
+
+    /// As many as are wanted get traffic.
+    fn is_whole(&self, name: &ServiceName, service: &super::service::Service) -> bool {
+        let desired = &service.desired;
+        let of = self
+            .replicas
+            .values()
+            .filter(|replica| replica.name.service == *name);
+        let ready = of
+            .filter(|replica| replica.is_in_rotation(&desired.policy))
+            .count();
+        ready >= usize::try_from(desired.replicas).unwrap_or(usize::MAX)
+    }
+
+    /// When a running replica must be gone.
+    pub(super) fn deadline(&self, replica: &super::replica::Replica) -> Option<Time> {
+        let service = self.services.get(&replica.name.service)?;
+        let life = schedule::lifetime(
+            &self.project,
+            &replica.name,
+            service.desired.phoenix.lifetime(),
+        );
+        replica.born_at().map(|born| born + life)
+    }
+}
+
+/// Without what is finer than a millisecond, for people.
+pub(super) fn whole_ms(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}

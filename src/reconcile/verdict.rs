@@ -1,0 +1,256 @@
+//! What is to be done about one replica, and what it waits for. Everything not done has a reason.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Action, Reason, Time};
+use crate::spec::ReplicaName;
+
+/// What is to be done about one replica now. One verdict each: two rules never act on the same container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Nothing; it is as it should be.
+    Keep,
+    /// Nothing yet.
+    Wait(WaitingOn),
+    /// This.
+    Act(Action, Reason),
+}
+
+/// What a replica, or a service that lacks one, waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WaitingOn {
+    /// A call to the engine is under way.
+    Call(&'static str),
+    /// The outcome of a call is unknown; the next listing tells.
+    Listing,
+    /// The engine does not answer.
+    Engine {
+        /// Its error.
+        error: String,
+    },
+    /// Networks or volumes are being made.
+    Resources {
+        /// Which.
+        names: String,
+    },
+    /// The probe.
+    Probe {
+        /// Successes so far.
+        successes: u32,
+        /// Successes needed.
+        needed: u32,
+        /// What the last failed probe said.
+        last: Option<String>,
+        /// When it counts as a failed birth.
+        until: Time,
+    },
+    /// The kernel's word that the hardening is in force.
+    Kernel,
+    /// It has to stay ready for a while before the old one may go.
+    MinReady {
+        /// Until then.
+        until: Time,
+    },
+    /// Its replacement.
+    Replacement {
+        /// Why it is to be replaced.
+        because: Reason,
+        /// What the replacement waits for.
+        on: Option<Box<WaitingOn>>,
+    },
+    /// A replacement that is not ready yet.
+    Birth {
+        /// Which.
+        replica: ReplicaName,
+    },
+    /// The edge's word that it sends nothing more to it.
+    Edge,
+    /// Its connections.
+    Connections {
+        /// How many are open.
+        open: u64,
+        /// It is stopped by then in any case.
+        until: Time,
+    },
+    /// The number of replicas that may exist at once.
+    Surge {
+        /// How many may.
+        limit: u32,
+    },
+    /// The number of births that may be under way at once, over all services.
+    Parallel {
+        /// How many may.
+        limit: u32,
+    },
+    /// Time after failures.
+    Backoff {
+        /// Until then.
+        until: Time,
+        /// Failures in a row.
+        failures: u32,
+        /// The last one.
+        last: String,
+    },
+    /// The failure budget is spent: a change of the file or `phoenixd recycle` goes on.
+    Budget {
+        /// Failures in a row.
+        failures: u32,
+        /// How many are allowed.
+        budget: u32,
+        /// The last one.
+        last: String,
+    },
+    /// A failed call is repeated.
+    Retry {
+        /// Then.
+        until: Time,
+        /// The failure.
+        last: String,
+    },
+}
+
+/// Where a replica is in its life; derived, never stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    /// There is no replica where one is wanted.
+    Missing,
+    /// Its container is being made.
+    Creating,
+    /// Its container is made.
+    Created,
+    /// Its process runs and was not ready yet.
+    Starting,
+    /// In rotation.
+    Ready,
+    /// It was ready and is not.
+    Unready,
+    /// Out of rotation, its connections may end.
+    Draining,
+    /// Its process is being ended.
+    Stopping,
+    /// Its process ended.
+    Exited,
+    /// Its container is being removed.
+    Removing,
+}
+
+impl Stage {
+    /// Its name in tables and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unready => "unready",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Exited => "exited",
+            Self::Removing => "removing",
+        }
+    }
+}
+
+impl WaitingOn {
+    /// The text as of `now`: times are told as what is left of them.
+    pub fn describe(&self, now: Time) -> String {
+        let left = |until: &Time| short(until.since(now));
+        match self {
+            Self::Call(name) => format!("{name} under way"),
+            Self::Listing => "the outcome of a call is unknown until the next listing".to_owned(),
+            Self::Engine { error } => format!("the engine does not answer: {error}"),
+            Self::Resources { names } => format!("{names} being made"),
+            Self::Probe {
+                successes,
+                needed,
+                last,
+                until,
+            } => {
+                let last = last
+                    .as_ref()
+                    .map(|last| format!(" ({last})"))
+                    .unwrap_or_default();
+                format!(
+                    "probe: {successes} of {needed} successes{last}, {} left",
+                    left(until)
+                )
+            }
+            Self::Kernel => "the kernel's word that the hardening is in force".to_owned(),
+            Self::MinReady { until } => format!("min_ready: {} left", left(until)),
+            Self::Replacement { because, on: None } => format!("replacement: {because}"),
+            Self::Replacement {
+                because,
+                on: Some(on),
+            } => {
+                format!("replacement: {because}; it waits on {}", on.describe(now))
+            }
+            Self::Birth { replica } => format!("{replica} to be ready"),
+            Self::Edge => "the edge to confirm the switch".to_owned(),
+            Self::Connections { open: 1, until } => {
+                format!("1 open connection, {} left", left(until))
+            }
+            Self::Connections { open, until } => {
+                format!("{open} open connections, {} left", left(until))
+            }
+            Self::Surge { limit } => format!("at most {limit} replicas at once"),
+            Self::Parallel { limit } => format!("at most {limit} births at once"),
+            Self::Backoff {
+                until,
+                failures,
+                last,
+            } => {
+                format!(
+                    "backoff, {} left after failure {failures}: {last}",
+                    left(until)
+                )
+            }
+            Self::Budget {
+                failures,
+                budget,
+                last,
+            } => format!(
+                "failure budget spent ({failures} of {budget}): {last}; change the file or run `phoenixd recycle`"
+            ),
+            Self::Retry { until, last } => format!("retry in {}: {last}", left(until)),
+        }
+    }
+
+    /// When it ends by itself, if it does.
+    pub(super) fn until(&self) -> Option<Time> {
+        match self {
+            Self::Probe { until, .. }
+            | Self::MinReady { until }
+            | Self::Connections { until, .. }
+            | Self::Backoff { until, .. }
+            | Self::Retry { until, .. } => Some(*until),
+            Self::Replacement { on, .. } => on.as_ref().and_then(|on| on.until()),
+            Self::Call(_)
+            | Self::Listing
+            | Self::Engine { .. }
+            | Self::Resources { .. }
+            | Self::Kernel
+            | Self::Birth { .. }
+            | Self::Edge
+            | Self::Surge { .. }
+            | Self::Parallel { .. }
+            | Self::Budget { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Seconds with one decimal below ten, whole ones above, then humantime's.
+fn short(span: Duration) -> String {
+    if span < Duration::from_secs(10) {
+        format!("{:.1} s", span.as_secs_f64())
+    } else {
+        humantime::format_duration(Duration::from_secs(span.as_secs())).to_string()
+    }
+}
