@@ -4,16 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::replica::{Replica, Routed, how_it_ended};
+use super::replica::{Replica, Routed};
 use super::rotation;
 use super::service::Service;
 use super::{
-    Action, Command, Desired, EdgeReport, Event, Failure, FailureKind, Health, Identity, Limits,
-    Listing, Observed, Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
+    Action, Command, Desired, EdgeReport, Event, Failure, FailureKind, Limits, Outcome, Reason,
+    RequestId, Routes, Sight, Subject, Time,
 };
-use crate::spec::{
-    ContainerId, NetworkName, Probe, ProjectName, ReplicaName, ServiceName, VolumeName,
-};
+use crate::spec::{ContainerId, NetworkName, ProjectName, ReplicaName, ServiceName, VolumeName};
 
 /// Everything that is known of one project.
 #[derive(Clone, Debug)]
@@ -125,7 +123,7 @@ impl World {
             Event::Published { epoch, routes } => self.published(epoch, &routes),
             Event::Edge(report) => self.edge = report,
             Event::Command(Command::Recycle { request, services }) => {
-                self.recycle(request, &services)
+                self.recycle(request, &services);
             }
             Event::Command(Command::Down { volumes }) => self.down = Some(Down { volumes }),
             Event::Began { action, reason } => self.began(now, &action, reason),
@@ -154,7 +152,7 @@ impl World {
     }
 
     /// Every wanted definition gets its revision.
-    fn settle_generations(&mut self) {
+    pub(super) fn settle_generations(&mut self) {
         for (name, service) in &mut self.services {
             let same = self
                 .replicas
@@ -165,262 +163,6 @@ impl World {
                 .map(|replica| replica.generation)
                 .max();
             service.settle_generation(same);
-        }
-    }
-
-    fn list(&mut self, now: Time, asked_at: Time, listing: Listing) {
-        self.engine = EngineState::Reachable;
-        self.networks = listing
-            .networks
-            .into_iter()
-            .map(|network| (network.name, network.ours))
-            .collect();
-        self.volumes = listing
-            .volumes
-            .into_iter()
-            .map(|volume| (volume.name, volume.ours))
-            .collect();
-        let listed: BTreeSet<ContainerId> = listing
-            .containers
-            .iter()
-            .map(|observed| observed.id.clone())
-            .collect();
-        for observed in listing.containers {
-            self.see(now, asked_at, observed);
-        }
-        let unlisted: Vec<ContainerId> = self
-            .replicas
-            .values()
-            .chain(self.strays.values())
-            .filter_map(Replica::id)
-            .filter(|id| !listed.contains(*id))
-            .cloned()
-            .collect();
-        for id in unlisted {
-            self.gone(now, asked_at, &id);
-        }
-        // A create whose outcome was unknown left nothing behind, as far as this listing goes.
-        let lost = |replica: &Replica| {
-            replica.observed.is_none()
-                && replica.unknown_since.is_some_and(|since| asked_at >= since)
-        };
-        self.replicas.retain(|_, replica| !lost(replica));
-        self.settle_generations();
-    }
-
-    fn see(&mut self, now: Time, asked_at: Time, observed: Observed) {
-        let Some(identity) = self.identity_of(&observed) else {
-            let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
-                let nobody = ReplicaName::new(
-                    ServiceName::new(observed.name.clone()),
-                    crate::spec::Serial(0),
-                );
-                Replica::new(
-                    nobody,
-                    crate::spec::Generation(0),
-                    crate::spec::SpecHash::new(""),
-                    now,
-                )
-            });
-            if stray.seen_at <= asked_at {
-                stray.seen_at = asked_at;
-                stray.observed = Some(observed);
-            }
-            return;
-        };
-        let Identity {
-            replica: name,
-            generation,
-            spec_hash,
-        } = identity;
-        if let Some(service) = self.services.get_mut(&name.service) {
-            service.saw(name.serial, generation);
-        }
-        let replica = self
-            .replicas
-            .entry(name.clone())
-            .or_insert_with(|| Replica::new(name.clone(), generation, spec_hash, now));
-        if replica.seen_at > asked_at {
-            return;
-        }
-        replica.seen_at = asked_at;
-        if replica.unknown_since.is_some_and(|since| asked_at >= since) {
-            replica.unknown_since = None;
-        }
-        // Only what was seen to live can die: one that is found dead at start is cleared away, not held against it.
-        let was_alive = replica
-            .observed
-            .as_ref()
-            .is_some_and(|before| before.state.is_live());
-        let ended = how_it_ended(&observed.state);
-        let health = observed.health;
-        replica.observed = Some(observed);
-        match ended {
-            Some(how) if was_alive => self.died(now, &name, &how),
-            Some(_) => {}
-            None => self.probed_by_docker(now, asked_at, &name, health),
-        }
-    }
-
-    /// The labels of a replica; `None` for a stray: malformed ones, or those of a replica that is another container.
-    fn identity_of(&self, observed: &Observed) -> Option<Identity> {
-        let identity = observed.identity.clone()?;
-        match self.replicas.get(&identity.replica).and_then(Replica::id) {
-            Some(known) if *known != observed.id => None,
-            _ if self.strays.contains_key(&observed.id) => None,
-            Some(_) | None => Some(identity),
-        }
-    }
-
-    /// There is no such container any more.
-    fn gone(&mut self, now: Time, asked_at: Time, id: &ContainerId) {
-        self.strays
-            .retain(|stray, replica| stray != id || replica.seen_at > asked_at);
-        let Some(replica) = self.replica_of(id) else {
-            return;
-        };
-        if replica.seen_at > asked_at {
-            return;
-        }
-        let name = replica.name.clone();
-        if replica.is_running() {
-            self.died(now, &name, "its container vanished");
-        }
-        self.replicas.remove(&name);
-    }
-
-    fn replica_of(&mut self, id: &ContainerId) -> Option<&mut Replica> {
-        self.replicas
-            .values_mut()
-            .find(|replica| replica.id() == Some(id))
-    }
-
-    /// A replica's process ended by itself. One that had proven itself is simply replaced; another one is a failure.
-    fn died(&mut self, now: Time, name: &ReplicaName, how: &str) {
-        let Some(replica) = self.replicas.get_mut(name) else {
-            return;
-        };
-        let Some(service) = self.services.get(&name.service) else {
-            return;
-        };
-        let proven = replica.is_stable(&service.desired, now);
-        let expected = replica.stop_asked;
-        replica.probe.ready_since = None;
-        if !expected && !proven {
-            self.failed(now, name, how);
-        }
-    }
-
-    /// A failure of the service: its backoff begins, and a recycle that somebody asked for has come to nothing.
-    fn failed(&mut self, now: Time, name: &ReplicaName, why: &str) {
-        let id = self.replicas.get(name).and_then(Replica::id).cloned();
-        if let Some(service) = self.services.get_mut(&name.service) {
-            service.fail(now, format!("{name}: {why}"));
-        }
-        for (number, request) in &mut self.requests {
-            let is_target = id.as_ref().is_some_and(|id| request.targets.contains(id));
-            if is_target || request.failed.is_some() || !request.services.contains(&name.service) {
-                continue;
-            }
-            request.failed = Some(format!("{name}: {why}"));
-            let commanded = Reason::Commanded(*number);
-            for replica in self.replicas.values_mut() {
-                if replica.condemned.as_ref() == Some(&commanded) && replica.draining.is_none() {
-                    replica.condemned = None;
-                }
-            }
-        }
-    }
-
-    fn probed(&mut self, now: Time, asked_at: Time, id: &ContainerId, result: Result<(), String>) {
-        let Some(replica) = self.replica_of(id) else {
-            return;
-        };
-        // A probe that began before the process did asked somebody else.
-        if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
-            return;
-        }
-        let name = replica.name.clone();
-        self.judge(now, &name, result);
-    }
-
-    /// Docker's own status, or plain running, where that is the probe.
-    fn probed_by_docker(&mut self, now: Time, asked_at: Time, name: &ReplicaName, health: Health) {
-        let Some(service) = self.services.get(&name.service) else {
-            return;
-        };
-        let probe = &service.desired.probe;
-        let (successes, failures) = (
-            service.desired.phoenix.probe.successes,
-            service.desired.phoenix.probe.failures,
-        );
-        let Some(replica) = self.replicas.get_mut(name) else {
-            return;
-        };
-        if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
-            return;
-        }
-        let result = match (probe, health) {
-            (Probe::Running, _) | (Probe::Docker, Health::Healthy) => Ok(()),
-            (Probe::Docker, Health::Unhealthy) => Err("Docker says unhealthy".to_owned()),
-            (Probe::Docker, Health::None | Health::Starting)
-            | (Probe::Http { .. } | Probe::Tcp { .. }, _) => return,
-        };
-        // Docker has counted already; one word of it is enough.
-        match &result {
-            Ok(()) => replica.probe.successes = replica.probe.successes.max(successes - 1),
-            Err(_) => replica.probe.failures = replica.probe.failures.max(failures - 1),
-        }
-        self.judge(now, name, result);
-    }
-
-    /// Counts one result of a probe.
-    fn judge(&mut self, now: Time, name: &ReplicaName, result: Result<(), String>) {
-        let Some(service) = self.services.get_mut(&name.service) else {
-            return;
-        };
-        let Some(replica) = self.replicas.get_mut(name) else {
-            return;
-        };
-        let setting = &service.desired.phoenix.probe;
-        match result {
-            Ok(()) => {
-                replica.probe.failures = 0;
-                replica.probe.successes = replica.probe.successes.saturating_add(1);
-                if replica.probe.ready_since.is_none()
-                    && replica.probe.successes >= setting.successes
-                {
-                    if replica.made_here && !replica.probe.was_ready {
-                        service.started_in(now.since(replica.known_at));
-                    }
-                    replica.probe.ready_since = Some(now);
-                    replica.probe.was_ready = true;
-                }
-                if replica.condemned.is_none()
-                    && replica.is_stable(&service.desired, now)
-                    && service
-                        .failures()
-                        .is_some_and(|(_, at, _)| *at < replica.known_at)
-                {
-                    service.forgive();
-                }
-            }
-            Err(why) => {
-                replica.probe.successes = 0;
-                replica.probe.failures = replica.probe.failures.saturating_add(1);
-                replica.probe.last_failure = Some(why.clone());
-                if replica.probe.failures >= setting.failures && replica.probe.ready_since.is_some()
-                {
-                    let proven = replica.is_stable(&service.desired, now);
-                    replica.probe.ready_since = None;
-                    if replica.condemned.is_none() {
-                        replica.condemned = Some(Reason::Unhealthy { last: why.clone() });
-                    }
-                    if !proven && !replica.stop_asked && replica.draining.is_none() {
-                        self.failed(now, name, &format!("it is not ready any more: {why}"));
-                    }
-                }
-            }
         }
     }
 
@@ -470,10 +212,10 @@ impl World {
     fn began(&mut self, now: Time, action: &Action, reason: Reason) {
         match action {
             Action::CreateNetwork(name) | Action::RemoveNetwork(name) => {
-                self.resource_began(Resource::Network(name.clone()))
+                self.resource_began(Resource::Network(name.clone()));
             }
             Action::CreateVolume(name) | Action::RemoveVolume(name) => {
-                self.resource_began(Resource::Volume(name.clone()))
+                self.resource_began(Resource::Volume(name.clone()));
             }
             Action::Create {
                 replica: name,
@@ -522,6 +264,10 @@ impl World {
     }
 
     /// The replica or stray that an action is about.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only a stop or a removal can be about a stray"
+    )]
     fn subject_mut(&mut self, action: &Action) -> Option<&mut Replica> {
         match action {
             Action::Stop {
@@ -531,9 +277,7 @@ impl World {
             | Action::Remove {
                 subject: Subject { id, replica: None },
             } => self.strays.get_mut(id),
-            _ => action
-                .replica()
-                .and_then(|name| self.replicas.get_mut(name)),
+            other => self.replicas.get_mut(other.replica()?),
         }
     }
 
@@ -552,7 +296,7 @@ impl World {
             Outcome::Done(sight) => self.sight(now, action, sight),
             Outcome::Failed { failure, sight } => {
                 self.sight(now, action, sight);
-                self.call_failed(now, action, failure);
+                self.call_failed(now, action, &failure);
             }
             Outcome::Unknown { failure } => {
                 if let Some(replica) = self.subject_mut(action) {
@@ -585,7 +329,7 @@ impl World {
     }
 
     /// A failed create or start is the service's failure, unless the engine was just not there.
-    fn call_failed(&mut self, now: Time, action: &Action, failure: Failure) {
+    fn call_failed(&mut self, now: Time, action: &Action, failure: &Failure) {
         let is_birth = matches!(
             action,
             Action::Create { .. } | Action::Connect { .. } | Action::Start { .. }
