@@ -42,7 +42,8 @@ pub(super) struct Judge {
     creating: BTreeMap<ReplicaName, ()>,
     /// Births of this supervisor that are not over.
     births: BTreeSet<ReplicaName>,
-    calls: usize,
+    /// Its calls that are under way, by what they are about.
+    calls: BTreeSet<String>,
     /// Since when a container is drained, and stopped, by this supervisor.
     drained_at: BTreeMap<ContainerId, Time>,
     stopped: BTreeSet<ContainerId>,
@@ -81,7 +82,7 @@ impl Judge {
             known: BTreeSet::new(),
             creating: BTreeMap::new(),
             births: BTreeSet::new(),
-            calls: 0,
+            calls: BTreeSet::new(),
             drained_at: BTreeMap::new(),
             stopped: BTreeSet::new(),
             excused: BTreeSet::new(),
@@ -116,7 +117,7 @@ impl Judge {
         self.known.clear();
         self.creating.clear();
         self.births.clear();
-        self.calls = 0;
+        self.calls.clear();
         self.drained_at.clear();
         self.stopped.clear();
         self.excused.clear();
@@ -133,13 +134,16 @@ impl Judge {
     pub(super) fn told(&mut self, now: Time, event: &Event) {
         match event {
             Event::Listed { listing, .. } => {
+                let listed: BTreeSet<&str> =
+                    listing.containers.iter().map(|observed| observed.id.as_str()).collect();
+                self.calls.retain(|about| listed.contains(about.as_str()) || about.contains(' '));
                 self.known.extend(listing.containers.iter().map(|observed| observed.id.clone()));
             }
             Event::Seen { id, observed: Some(_), .. } => drop(self.known.insert(id.clone())),
+            // A call about what is not there any more has done what it could.
+            Event::Seen { id, observed: None, .. } => drop(self.calls.remove(id.as_str())),
             Event::Ended { action, outcome } => {
-                if !matches!(action, Action::Drain { .. }) {
-                    self.calls = self.calls.saturating_sub(1);
-                }
+                self.calls.remove(&about(action));
                 if let Action::Create { replica, .. } = action {
                     self.creating.remove(replica);
                     if !matches!(outcome, Outcome::Done(_)) {
@@ -153,8 +157,7 @@ impl Judge {
                 }
             }
             Event::Unreachable { .. } | Event::Command(_) => self.disturbed(now),
-            Event::Seen { observed: None, .. }
-            | Event::Wanted(_)
+            Event::Wanted(_)
             | Event::Probed { .. }
             | Event::Published { .. }
             | Event::Edge(_)
@@ -294,10 +297,10 @@ impl Judge {
             | Action::RemoveVolume(_) => {}
         }
         if !matches!(action, Action::Drain { .. }) {
-            self.calls += 1;
+            self.calls.insert(about(action));
         }
-        if self.calls > self.calls_limit {
-            self.fail(now, "I13", format!("{} calls at once", self.calls));
+        if self.calls.len() > self.calls_limit {
+            self.fail(now, "I13", format!("{} calls at once", self.calls.len()));
         }
         let window = match action {
             Action::Look { .. } => (&mut self.looks, 6000),
@@ -468,11 +471,14 @@ impl Judge {
                 self.fail(now, "I3", format!("{live} of {name} live"));
             }
             let spared = host.live_of(name).any(|c| {
-                c.serves(now) && c.serves_at.is_some_and(|at| now.since(at) > NOTICED) && !c.terminating
+                c.serves(now)
+                    && c.serves_at.is_some_and(|at| now.since(at) > NOTICED)
+                    && !c.terminating
+                    && !self.drained_at.contains_key(&c.id)
             });
             let routed = backends(&edge.table).any(|backend| backend.replica.service == *name);
             let weak = host.live_of(name).any(|c| c.quality.fault.is_some());
-            if spared && !routed && !weak && desired.replicas > 0 {
+            if spared && !routed && !weak && desired.replicas > 0 && !desired.published.is_empty() {
                 self.fail(now, "I1", format!("{name} has a replica that serves, and none in rotation"));
             }
         }
@@ -511,6 +517,11 @@ impl Judge {
             }
         }
     }
+}
+
+/// What a call is about: a container's id, or the action in words.
+fn about(action: &Action) -> String {
+    action.container().map_or_else(|| action.to_string(), |id| id.as_str().to_owned())
 }
 
 /// It serves, and has for long enough that nobody can have thought otherwise.

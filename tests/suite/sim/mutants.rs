@@ -162,7 +162,8 @@ impl Sim {
                     let service = &target.replica.service;
                     let ports = self.setup.wanted.get(service).map(|desired| desired.published.clone());
                     for published in ports.unwrap_or_default() {
-                        let listed = step.routes.listeners.entry(published).or_default();
+                        let Some(routes) = &mut step.routes else { continue };
+                        let listed = routes.listeners.entry(published).or_default();
                         if listed.iter().all(|backend| backend.container_id != id) {
                             listed.push(phoenixd::reconcile::Backend {
                                 replica: target.replica.clone(),
@@ -179,11 +180,17 @@ impl Sim {
                     _ => None,
                 });
                 if let Some((replica, reason)) = drained {
-                    let next = backends(&step.routes)
+                    let next = step
+                        .routes
+                        .iter()
+                        .flat_map(backends)
                         .find(|other| other.replica.service == replica.service && other.replica != replica)
                         .map(|other| Action::Drain { replica: other.replica.clone(), id: other.container_id.clone() });
                     step.actions.extend(next.map(|action| Planned { action, reason }));
                 }
+            }
+            Some(Mutant::PublishWhileAdopting) => {
+                step.routes.get_or_insert_default();
             }
             Some(Mutant::ActTwice) => {
                 let again = step.actions.iter().find(|planned| matches!(planned.action, Action::Remove { .. })).cloned();

@@ -148,7 +148,12 @@ impl Sim {
                 self.send_report();
             }
         }
-        if !self.shell.as_ref().is_some_and(|shell| shell.connected) || what == "create" {
+        // The subscription is to what carries the project's label.
+        let ours = {
+            let shared = self.engine.lock();
+            shared.host.containers.get(&id).is_none_or(|container| container.labelled)
+        };
+        if !ours || !self.shell.as_ref().is_some_and(|shell| shell.connected) || what == "create" {
             return;
         }
         if self.chaos.hints_lost_until > self.now && self.rng.chance(600) {

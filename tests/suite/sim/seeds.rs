@@ -97,7 +97,8 @@ impl Sim {
             let of: Vec<_> = host.containers.values().filter(|c| c.service() == Some(name)).collect();
             let right = of
                 .iter()
-                .filter(|c| c.serves(self.now) && self.edge.has(&c.id))
+                .filter(|c| c.serves(self.now))
+                .filter(|c| desired.published.is_empty() || self.edge.has(&c.id))
                 .filter(|c| c.identity.as_ref().is_some_and(|i| i.spec_hash == desired.spec_hash))
                 .count();
             if of.len() != right || right != usize::try_from(desired.replicas).unwrap_or(0) {

@@ -168,6 +168,12 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
     let volume = rng
         .chance(300)
         .then(|| VolumeName::new(format!("sim_{name}")));
+    // A probe that asks nothing knows nothing of a service: such a one is a worker without ports.
+    let published = (probe != Probe::Running).then_some(Published {
+        host_ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host_port: port,
+        target,
+    });
     Desired {
         replicas: u32::try_from(rng.one([1, 1, 1, 2, 2, 3, 5])).unwrap_or(1),
         spec_hash: SpecHash::new(format!("{name}@1")),
@@ -200,11 +206,7 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
         probe,
         policy: Policy::STRICT,
         stop_grace: Duration::from_secs(rng.one([1, 2, 5])),
-        published: vec![Published {
-            host_ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            host_port: port,
-            target,
-        }],
+        published: published.into_iter().collect(),
         makes_networks: BTreeSet::from([own]),
         networks,
         makes_volumes: volume.into_iter().collect(),

@@ -22,8 +22,6 @@ const RELIST: Duration = Duration::from_secs(15);
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Plans in a row at one instant: more mean that the plan does not come to rest.
 const ROUNDS: u32 = 60;
-/// A restarted supervisor publishes nothing for so long at most, until what it found is proven again.
-const ADOPTION: Duration = Duration::from_secs(5);
 
 /// One life of the supervisor.
 #[derive(Debug)]
@@ -37,9 +35,6 @@ pub(super) struct Shell {
     pub(super) connected: bool,
     listing: bool,
     reconnect: Duration,
-    /// The first listing, then the bound of the adoption.
-    adopting_until: Option<Time>,
-    adopted: bool,
     /// Plans are made a little later, for several events at once.
     lazy: bool,
     pub(super) status: Status,
@@ -66,8 +61,6 @@ impl Sim {
             connected: false,
             listing: false,
             reconnect: RECONNECT.0,
-            adopting_until: None,
-            adopted: self.mutant == Some(Mutant::PublishWhileAdopting),
             lazy,
             status: Status::default(),
             finished: false,
@@ -117,9 +110,6 @@ impl Sim {
         self.note_event(&event);
         self.judge.told(self.now, &event);
         let Some(shell) = self.shell.as_mut() else { return };
-        if let Event::Listed { .. } = &event {
-            shell.adopting_until.get_or_insert(self.now + ADOPTION);
-        }
         shell.world.apply(self.now, event);
         if shell.lazy {
             let delay = self.rng.span(Duration::ZERO, Duration::from_millis(3));
@@ -169,11 +159,15 @@ impl Sim {
             let step = self.mutate_step(step);
             self.judge.step(self.now, &step);
             let Step { actions, routes, targets, status, wake_at, finished } = step;
-            self.publish(routes);
             self.follow_targets(targets);
-            let Some(shell) = self.shell.as_mut() else { return };
-            shell.status = status;
-            shell.finished = finished;
+            if let Some(shell) = self.shell.as_mut() {
+                shell.status = status;
+                shell.finished = finished;
+            }
+            if routes.is_some_and(|routes| self.publish(routes)) {
+                // The world has changed: what was planned before it heard of the table may not hold.
+                continue;
+            }
             if actions.is_empty() {
                 if let Some(at) = wake_at {
                     self.wake_at(at);
@@ -213,24 +207,11 @@ impl Sim {
         }
     }
 
-    /// Publishes a table that differs from the last one; while a restarted supervisor still proves what it found, the
-    /// edge keeps the table that it has.
-    fn publish(&mut self, routes: Routes) {
-        let Some(shell) = self.shell.as_mut() else { return };
-        if !shell.adopted {
-            let Some(until) = shell.adopting_until else { return };
-            let replaced = self.edge.table.listeners.iter().all(|(port, before)| {
-                before.is_empty() || routes.listeners.get(port).is_none_or(|after| !after.is_empty())
-            });
-            if !replaced && self.now < until {
-                self.wake_at(until);
-                return;
-            }
-            shell.adopted = true;
-        }
-        let Some(shell) = self.shell.as_mut() else { return };
+    /// Publishes a table that differs from the last one.
+    fn publish(&mut self, routes: Routes) -> bool {
+        let Some(shell) = self.shell.as_mut() else { return false };
         if shell.routes.as_deref() == Some(&routes) {
-            return;
+            return false;
         }
         let routes = Arc::new(routes);
         shell.epoch += 1;
@@ -245,6 +226,7 @@ impl Sim {
             shell.world.apply(self.now, Event::Published { epoch, routes: Arc::clone(&routes) });
         }
         self.send_table(epoch, routes);
+        true
     }
 
     fn begin(&mut self, planned: Planned) {
@@ -260,9 +242,7 @@ impl Sim {
             shell.world.apply(self.now, Event::Began { action: action.clone(), reason });
         }
         if let Action::Drain { .. } = action {
-            let incarnation = self.incarnation;
-            let event = Event::Ended { action, outcome: Outcome::Done(phoenixd::reconcile::Sight::Nothing) };
-            self.at(Duration::ZERO, Ev::Deliver(incarnation, Box::new(event)));
+            // Remembered by the world; the route table follows from it.
             return;
         }
         let (engine, catalog) = (self.engine.clone(), Arc::clone(&self.catalog));
