@@ -156,7 +156,12 @@ impl Judge {
                     self.known.insert(observed.id.clone());
                 }
             }
-            Event::Unreachable { .. } | Event::Command(_) => self.disturbed(now),
+            Event::Command(_) => {
+                // What is to be replaced before it is ready is no birth any more.
+                self.births.clear();
+                self.disturbed(now);
+            }
+            Event::Unreachable { .. } => self.disturbed(now),
             Event::Wanted(_)
             | Event::Probed { .. }
             | Event::Published { .. }
@@ -304,7 +309,7 @@ impl Judge {
         }
         let window = match action {
             Action::Look { .. } => (&mut self.looks, 6000),
-            _ => (&mut self.recent, 120 + 60 * self.wanted.len()),
+            _ => (&mut self.recent, 400 + 100 * self.wanted.len()),
         };
         let (times, bound) = window;
         times.push_back(now);
