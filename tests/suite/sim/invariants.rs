@@ -5,11 +5,12 @@
 //! anything went wrong or anybody asked for anything: promises in bounded time count from there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Backend, ContainerState, Desired, Event, Outcome, Reason, Routes, Sight, Stage, Status,
-    Step, Time,
+    Action, Backend, ContainerState, Desired, Event, Outcome, Reason, RequestId, RequestState, Routes, Sight,
+    Stage, Status, Step, Time,
 };
 use phoenixd::spec::{ContainerId, ReplicaName, ServiceName};
 
@@ -55,8 +56,7 @@ pub(super) struct Judge {
     recent: VecDeque<Time>,
     looks: VecDeque<Time>,
     /// Requests that were told to be over.
-    settled: BTreeMap<phoenixd::reconcile::RequestId, bool>,
-    status: Status,
+    settled: BTreeMap<RequestId, bool>,
     /// This supervisor acted because a life ends.
     expiry: bool,
 }
@@ -67,7 +67,7 @@ const NOTICED: Duration = Duration::from_secs(40);
 /// after the other.
 pub(super) const RECOVERED: Duration = Duration::from_secs(400);
 /// What the end of a life may be late by when nothing is wrong.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(0);
 
 impl Judge {
     pub(super) fn new(setup: &Setup) -> Self {
@@ -90,7 +90,6 @@ impl Judge {
             recent: VecDeque::new(),
             looks: VecDeque::new(),
             settled: BTreeMap::new(),
-            status: Status::default(),
             expiry: false,
         }
     }
@@ -212,7 +211,6 @@ impl Judge {
             }
         }
         for (number, state) in &step.status.requests {
-            use phoenixd::reconcile::RequestState;
             let over = match state {
                 RequestState::Pending(_) => None,
                 RequestState::Done => Some(true),
@@ -237,7 +235,6 @@ impl Judge {
         self.births.retain(|replica| {
             !ready.contains(replica) && (rows.contains(replica) || self.creating.contains_key(replica))
         });
-        self.status = step.status.clone();
     }
 
     /// I1, I8: a table does not lose its last backend by phoenixd's own doing, and holds nothing weak.
@@ -249,7 +246,7 @@ impl Judge {
             }
         }
         for (port, old) in &before.listeners {
-            let emptied = !old.is_empty() && after.listeners.get(port).is_some_and(Vec::is_empty);
+            let emptied = !old.is_empty() && after.listeners.get(port).is_none_or(Vec::is_empty);
             let owner = old.first().and_then(|backend| self.wanted.get(&backend.replica.service));
             if !emptied || self.is_down || owner.is_none_or(|desired| desired.replicas == 0) {
                 continue;
@@ -461,10 +458,10 @@ impl Judge {
     }
 
     /// What is true at every instant, looked at once a second.
-    pub(super) fn tick(&mut self, now: Time, host: &Host, edge: &Edge) {
+    pub(super) fn tick(&mut self, now: Time, host: &Host, edge: &Edge, status: Option<&Status>) {
         let calm = now.since(self.disturbed_at);
         for container in host.containers.values().filter(|c| c.labelled) {
-            self.check_container(now, calm, container);
+            self.check_container(now, calm, container, status);
         }
         if calm < RECOVERED || self.is_down {
             return;
@@ -489,7 +486,7 @@ impl Judge {
         }
     }
 
-    fn check_container(&mut self, now: Time, calm: Duration, container: &Container) {
+    fn check_container(&mut self, now: Time, calm: Duration, container: &Container, status: Option<&Status>) {
         let name = container.name.clone();
         let desired = container.service().and_then(|service| self.wanted.get(service)).cloned();
         let runs = is_process(&container.state);
@@ -507,20 +504,32 @@ impl Judge {
         if !runs && calm > RECOVERED && now.since(ended) > NOTICED {
             self.fail(now, "I6", format!("{name} does not run and is still there"));
         }
-        let spent = container
+        let failed = container
             .service()
-            .and_then(|service| self.status.services.get(service))
-            .is_none_or(|status| status.failures > 0);
+            .zip(status)
+            .and_then(|(service, status)| status.services.get(service))
+            .is_none_or(|service| service.failures > 0);
         if let Some(born) = container.started
             && runs
-            && !spent
+            && !failed
             && calm > RECOVERED
         {
-            let age = now.since(born);
-            if age > desired.phoenix.ttl + LATE {
-                self.fail(now, "I5", format!("{name} is {age:?} old, its TTL is {:?}", desired.phoenix.ttl));
+            let row = status.and_then(|status| {
+                status.replicas.iter().find(|row| row.container_id.as_ref() == Some(&container.id))
+            });
+            let longest = born + desired.phoenix.ttl;
+            let deadline = row.and_then(|row| row.deadline).map_or(longest, |at| at.min(longest));
+            if now > deadline + LATE {
+                let late = now.since(deadline);
+                self.fail(now, "I5", format!("{name} is {late:?} past its deadline"));
             }
         }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "breaks {} at {:?}: {}", self.invariant, self.at.since_boot(), self.text)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Deliberate mistakes at the core's inputs and outputs, each of which a checker must catch: who checks the checkers.
 
-use phoenixd::reconcile::{Action, Event, Kernel, Outcome, Planned, Reason, Sight, Step, Subject};
+use phoenixd::reconcile::{Action, Event, Kernel, Outcome, Planned, Reason, Sight, Stage, Step, Subject};
+use phoenixd::spec::ContainerId;
 
 use super::edge::backends;
 use super::run::Sim;
+use super::seeds::Length;
 
 /// One mistake.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -54,29 +56,30 @@ pub(super) enum Mutant {
     LeaveTheNetworks,
 }
 
-pub(super) const ALL: [Mutant; 22] = [
-    Mutant::SkipTheDrain,
-    Mutant::StopOldFirst,
-    Mutant::RouteToUnready,
-    Mutant::BelieveEveryProbe,
-    Mutant::AdoptWhateverHasTheName,
-    Mutant::NeverBackOff,
-    Mutant::ForgetTheSurge,
-    Mutant::ForgetTheDeadline,
-    Mutant::ForgetTheLimitOfBirths,
-    Mutant::DropOutcomes,
-    Mutant::BelieveOldAnswers,
-    Mutant::RetireTwo,
-    Mutant::IgnoreTheEdge,
-    Mutant::IgnoreConnections,
-    Mutant::IgnoreTheKernel,
-    Mutant::IgnoreTheLabel,
-    Mutant::ForgetTheEpoch,
-    Mutant::PublishWhileAdopting,
-    Mutant::ActTwice,
-    Mutant::RecycleAtStart,
-    Mutant::LeaveTheDead,
-    Mutant::LeaveTheNetworks,
+/// Every mutant, which checker catches it, and the seed from which on one is looked for that does.
+const ALL: [(Mutant, &str, u64); 22] = [
+    (Mutant::SkipTheDrain, "I9", 0),
+    (Mutant::StopOldFirst, "I1", 0),
+    (Mutant::RouteToUnready, "I2", 1),
+    (Mutant::BelieveEveryProbe, "I2", 1),
+    (Mutant::AdoptWhateverHasTheName, "I7", 4),
+    (Mutant::NeverBackOff, "tight-loop", 49),
+    (Mutant::ForgetTheSurge, "I3", 0),
+    (Mutant::ForgetTheDeadline, "I5", 0),
+    (Mutant::ForgetTheLimitOfBirths, "I13", 0),
+    (Mutant::DropOutcomes, "I5", 0),
+    (Mutant::BelieveOldAnswers, "I3", 41),
+    (Mutant::RetireTwo, "I1", 0),
+    (Mutant::IgnoreTheEdge, "I9", 0),
+    (Mutant::IgnoreConnections, "I9", 0),
+    (Mutant::IgnoreTheKernel, "I8", 1),
+    (Mutant::IgnoreTheLabel, "I6", 4),
+    (Mutant::ForgetTheEpoch, "I9", 21),
+    (Mutant::PublishWhileAdopting, "I1", 0),
+    (Mutant::ActTwice, "one-verdict", 0),
+    (Mutant::RecycleAtStart, "restart", 0),
+    (Mutant::LeaveTheDead, "I6", 0),
+    (Mutant::LeaveTheNetworks, "down", 0),
 ];
 
 impl Sim {
@@ -157,7 +160,16 @@ impl Sim {
                 }
             }
             Some(Mutant::RouteToUnready) => {
-                let targets: Vec<_> = step.targets.iter().map(|(id, target)| (id.clone(), target.clone())).collect();
+                let starts = |id: &ContainerId| {
+                    let mut rows = step.status.replicas.iter();
+                    rows.any(|row| row.container_id.as_ref() == Some(id) && row.stage == Stage::Starting)
+                };
+                let targets: Vec<_> = step
+                    .targets
+                    .iter()
+                    .filter(|(id, _)| starts(id))
+                    .map(|(id, target)| (id.clone(), target.clone()))
+                    .collect();
                 for (id, target) in targets {
                     let service = &target.replica.service;
                     let ports = self.setup.wanted.get(service).map(|desired| desired.published.clone());
@@ -212,4 +224,19 @@ impl Sim {
 
 fn stop(id: phoenixd::spec::ContainerId, replica: Option<phoenixd::spec::ReplicaName>) -> Action {
     Action::Stop { subject: Subject { id, replica }, grace: None }
+}
+
+/// How many seeds may pass before a mutant is caught.
+const WITHIN: u64 = 40;
+
+#[test]
+fn every_mutant_is_caught() {
+    for (mutant, invariant, from) in ALL {
+        let caught = (from..from + WITHIN).find_map(|seed| {
+            super::seeds::run_seed(seed, Length::Long, Some(mutant), false).result.err()
+        });
+        println!("{mutant:?}: {:?}", caught.as_ref().map(ToString::to_string));
+        let by = caught.map(|violation| violation.invariant);
+        assert_eq!(by, Some(invariant), "{mutant:?} is caught by another checker, or by none");
+    }
 }

@@ -1,8 +1,10 @@
 //! The simulation: a queue of what happens when, simulated boot time, and the calls that are under way. Everything
 //! else hangs on it: the supervisor (`shell`), the probes and clients (`outside`), the faults (`chaos`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use phoenixd::daemon::Catalog;
 use phoenixd::docker::Error;
-use phoenixd::reconcile::{Action, Event, Listing, Observed, Outcome, Routes, Target, Time};
+use phoenixd::reconcile::{Action, Event, Listing, Observed, Outcome, Routes, Status, Target, Time};
 use phoenixd::spec::{ContainerId, Published};
 
 use super::chaos::Chaos;
@@ -55,9 +57,10 @@ pub(super) struct Sim {
     pub(super) report_sent: Time,
 }
 
-/// What a run did.
+/// What runs did.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
+    pub(super) seeds: u64,
     pub(super) events: u64,
     pub(super) plans: u64,
     pub(super) actions: u64,
@@ -67,6 +70,56 @@ pub(super) struct Figures {
     pub(super) requests: u64,
     pub(super) cut: u64,
     pub(super) simulated: Duration,
+    pub(super) took: Duration,
+    /// Hashes of what the replicas were.
+    pub(super) states: BTreeSet<u64>,
+}
+
+impl Figures {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.events += other.events;
+        self.plans += other.plans;
+        self.actions += other.actions;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+        self.births += other.births;
+        self.requests += other.requests;
+        self.cut += other.cut;
+        self.simulated += other.simulated;
+        self.states.extend(&other.states);
+    }
+
+    /// Notes in which stages the replicas are.
+    pub(super) fn saw(&mut self, status: &Status) {
+        let mut hasher = DefaultHasher::new();
+        status.engine_error.is_some().hash(&mut hasher);
+        for row in &status.replicas {
+            (row.replica.service.as_str(), row.stage.name(), row.ready, row.overdue).hash(&mut hasher);
+        }
+        self.states.insert(hasher.finish());
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} seeds, {} simulated hours in {:.1} s: {} faults, {} of them kills of the supervisor; \
+             {} containers born, {} plans, {} actions, {} distinct states; {} requests, {} connections cut",
+            self.seeds,
+            self.simulated.as_secs() / 3600,
+            self.took.as_secs_f64(),
+            self.faults,
+            self.crashes,
+            self.births,
+            self.plans,
+            self.actions,
+            self.states.len(),
+            self.requests,
+            self.cut,
+        )
+    }
 }
 
 /// What happens at an instant.
@@ -122,8 +175,8 @@ pub(super) enum Landed {
     Seen(Time, ContainerId, Result<Option<Box<Observed>>, Error>),
 }
 
-impl std::fmt::Debug for Flight {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flight").field("incarnation", &self.incarnation).finish_non_exhaustive()
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct Shell {
     /// The event stream stands.
     pub(super) connected: bool,
     listing: bool,
+    listed: bool,
     reconnect: Duration,
     /// Plans are made a little later, for several events at once.
     lazy: bool,
@@ -60,6 +61,7 @@ impl Sim {
             wake: None,
             connected: false,
             listing: false,
+            listed: false,
             reconnect: RECONNECT.0,
             lazy,
             status: Status::default(),
@@ -110,7 +112,12 @@ impl Sim {
         self.note_event(&event);
         self.judge.told(self.now, &event);
         let Some(shell) = self.shell.as_mut() else { return };
+        let first = matches!(event, Event::Listed { .. }) && !std::mem::replace(&mut shell.listed, true);
         shell.world.apply(self.now, event);
+        if first && self.mutant == Some(Mutant::RecycleAtStart) {
+            self.ask_to_recycle();
+        }
+        let Some(shell) = self.shell.as_mut() else { return };
         if shell.lazy {
             let delay = self.rng.span(Duration::ZERO, Duration::from_millis(3));
             self.wake_at(self.now + delay);
@@ -160,6 +167,7 @@ impl Sim {
             self.judge.step(self.now, &step);
             let Step { actions, routes, targets, status, wake_at, finished } = step;
             self.follow_targets(targets);
+            self.figures.saw(&status);
             if let Some(shell) = self.shell.as_mut() {
                 shell.status = status;
                 shell.finished = finished;

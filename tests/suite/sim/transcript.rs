@@ -1,7 +1,5 @@
 //! What happened, line by line; kept only when somebody is going to read it.
 
-use std::fmt::Write as _;
-
 use phoenixd::reconcile::Time;
 
 /// The lines of one run.
@@ -23,15 +21,8 @@ impl Transcript {
         }
     }
 
-    /// The last lines.
-    pub(super) fn tail(&self, count: usize) -> String {
-        let mut text = String::new();
-        if let Some(lines) = &self.lines {
-            let skipped = lines.len().saturating_sub(count);
-            for line in lines.iter().skip(skipped) {
-                writeln!(text, "{line}").unwrap_or_default();
-            }
-        }
-        text
+    /// All lines.
+    pub(super) fn text(&self) -> String {
+        self.lines.as_ref().map(|lines| lines.join("\n")).unwrap_or_default()
     }
 }
