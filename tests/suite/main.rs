@@ -9,6 +9,7 @@ mod examples;
 mod journal;
 mod plan;
 mod probe;
+mod report;
 mod sim;
 mod support;
 mod tidy;
