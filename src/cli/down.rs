@@ -1,0 +1,49 @@
+//! `phoenixd down`: by the supervisor where one runs, else by this process.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::context::{Context, runtime};
+use super::output::{Complaint, Exit};
+use super::up::{on_signals, say_left, start_complaint};
+use crate::api::Client;
+use crate::daemon::{Stop, Supervised, Surroundings, supervise};
+use crate::reconcile::{Command, Status};
+
+pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
+    context.log(true);
+    let project = context.project_name()?;
+    let state = context.state(&project);
+    runtime()?.block_on(async {
+        if let Ok(client) = Client::connect(&state.socket()).await {
+            return by_supervisor(client, volumes).await;
+        }
+        let connected = context.connect().await?;
+        let stop = Stop::default();
+        let around = Surroundings {
+            engine: connected.docker,
+            identity: connected.identity,
+            state,
+            stop: stop.clone(),
+            command: Some(Command::Down { volumes }),
+            status: watch::Sender::new(Arc::new(Status::default())),
+        };
+        let signals = on_signals(stop, false)?;
+        let ended = tokio::select! {
+            ended = supervise(Supervised::nothing(project), None, around) => ended,
+            never = signals => return never,
+        };
+        let last = ended.map_err(|error| start_complaint(&error))?;
+        say_left(&last);
+        Ok(if last.left.is_empty() && last.replicas.is_empty() { Exit::Success } else { Exit::Unmet })
+    })
+}
+
+async fn by_supervisor(client: Client, volumes: bool) -> Result<Exit, Complaint> {
+    let left = client.down(volumes).await.map_err(|error| super::recycle::api_complaint(&error))?;
+    for left in &left {
+        super::output::complain(&format!("warning: left behind: {left}\n"));
+    }
+    Ok(if left.is_empty() { Exit::Success } else { Exit::Unmet })
+}

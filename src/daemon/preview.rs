@@ -1,0 +1,58 @@
+//! What would be done now: one listing, one plan, nothing carried out. `plan`, and `ps` without a supervisor.
+
+use std::collections::BTreeMap;
+
+use super::watch::now;
+use crate::docker::{Engine, Error, Scope};
+use crate::reconcile::{Desired, Event, Limits, Planned, Status, Time, World};
+use crate::spec::{ProjectName, ServiceName};
+
+/// What a supervisor that started now would see and begin with.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// Its first actions.
+    pub actions: Vec<Planned>,
+    /// Its first status.
+    pub status: Status,
+    /// When it would see this.
+    pub now: Time,
+}
+
+/// Lists the project and plans once. Changes nothing.
+///
+/// Probes are a running supervisor's: without them every running replica counts as starting.
+///
+/// # Errors
+/// The engine could not be asked.
+pub async fn preview<E: Engine>(
+    engine: &E,
+    project: &ProjectName,
+    scope: &Scope,
+    wanted: BTreeMap<ServiceName, Desired>,
+) -> Result<Preview, Error> {
+    let asked_at = now();
+    let listing = engine.list(scope).await?;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
+    world.apply(asked_at, Event::Wanted(wanted));
+    world.apply(asked_at, Event::Listed { asked_at, listing });
+    let now = now();
+    let step = world.plan(now);
+    let actions = all_births(world, now, step.actions);
+    Ok(Preview { actions, status: step.status, now })
+}
+
+/// A plan holds one birth of a service at a time; a person wants to see the others too. So each is begun in thought,
+/// and the plan asked again, until nothing new comes.
+fn all_births(mut world: World, now: Time, first: Vec<Planned>) -> Vec<Planned> {
+    let mut all = Vec::new();
+    let mut next = first;
+    while !next.is_empty() {
+        for planned in &next {
+            world.apply(now, Event::Began { action: planned.action.clone(), reason: planned.reason.clone() });
+        }
+        all.append(&mut next);
+        next = world.plan(now).actions;
+    }
+    all
+}
