@@ -11,6 +11,9 @@ use super::suggest;
 use super::tree::{Node, Value};
 use crate::spec::{Diagnostic, Place, byte_size, go_duration};
 
+/// The code of a problem with variables; see [`Problems::sorted`].
+pub(super) const INTERPOLATION: &str = "interpolation";
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems(pub(super) Vec<Diagnostic>);
@@ -60,6 +63,13 @@ impl Problems {
         });
         self.0
             .dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
+        // A value whose variables could not be replaced is wrong in other ways as well; these are no news.
+        let raw: BTreeSet<Option<Place>> = (self.0.iter())
+            .filter(|one| one.code == INTERPOLATION)
+            .map(|one| one.place.clone())
+            .collect();
+        self.0
+            .retain(|one| one.code == INTERPOLATION || !raw.contains(&one.place));
         self.0
     }
 }
@@ -208,17 +218,19 @@ impl<'n> At<'n> {
 
     /// Reports that it should have been something else.
     pub(super) fn wrong_type(&self, wanted: &str, out: &mut Problems) {
-        let name = last_key(&self.path);
-        out.error(
-            self,
-            "wrong-type",
-            format!("`{name}` must be {wanted}, not {}", self.node.kind()),
-            match wanted {
-                "a list" => "write `[one, two]`, or each item on a line of its own after `- `",
-                "a mapping" => "write `key: value` on lines of their own, indented",
-                _ => "write the value behind the colon",
-            },
-        );
+        let name = match last_key(&self.path) {
+            "" => "the file".to_owned(),
+            key => format!("`{key}`"),
+        };
+        let hint = if wanted == "a single value" {
+            "write the value on the same line, and quote it if it looks like something else"
+        } else if wanted.contains("mapping") {
+            "write `key: value` on lines of their own, indented"
+        } else {
+            "write `[one, two]`, or each item on a line of its own after `- `"
+        };
+        let message = format!("{name} must be {wanted}, not {}", self.node.kind());
+        out.error(self, "wrong-type", message, hint);
     }
 
     /// Reports that the value is none of those that it may have.
@@ -234,10 +246,7 @@ impl<'n> At<'n> {
 
 /// The last key of a path, without the index of a list.
 fn last_key(path: &str) -> &str {
-    match path.rsplit('.').next() {
-        Some("") | None => "the file",
-        Some(key) => key,
-    }
+    path.rsplit('.').next().unwrap_or_default()
 }
 
 /// Scalars.
@@ -340,6 +349,10 @@ impl<'n> At<'n> {
     pub(super) fn text_or_texts(&self, out: &mut Problems) -> Option<Vec<(&'n str, At<'n>)>> {
         match self.as_text() {
             Some(text) => Some(vec![(text, self.clone())]),
+            None if self.as_list().is_none() => {
+                self.wrong_type("a single value or a list", out);
+                None
+            }
             None => self.texts(out),
         }
     }

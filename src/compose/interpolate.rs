@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bind::{At, Problems};
+use super::bind::{At, INTERPOLATION, Problems};
 use super::tree::{Entry, Node, Value};
 
 /// Most text that variables may become in one tree: a file is not a way to fill the memory.
@@ -104,7 +104,7 @@ impl Walk<'_> {
 
     fn refuse(&mut self, text: &str, at: &At<'_>, problem: &Problem) -> String {
         self.out
-            .error(at, "interpolation", problem.message(), problem.hint());
+            .error(at, INTERPOLATION, problem.message(), problem.hint());
         text.to_owned()
     }
 }

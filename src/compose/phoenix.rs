@@ -69,14 +69,13 @@ impl Settings {
         replicas: u32,
         out: &mut Problems,
     ) {
-        self.places.clear();
         self.read(at, key_place, Level::Service, out);
         self.check_jitter(at, out);
         let most = replicas.max(1);
         if self.phoenix.surge > most {
             if let Some(surge) = at.get("surge") {
                 let message = format!(
-                    "`surge: {}` is more than the {most} there can be to replace",
+                    "`surge: {}` is more than there are replicas ({replicas})",
                     self.phoenix.surge
                 );
                 surge.invalid(message, format!("write 0 to {most}"), out);
@@ -150,7 +149,10 @@ impl Settings {
                     let hint = if word.starts_with('/') {
                         format!("write `probe: {{ http: {word} }}`")
                     } else {
-                        suggest::hint(word, &PROBE_WORDS)
+                        format!(
+                            "{}; for HTTP write `probe: {{ http: /healthz }}`",
+                            suggest::hint(word, &PROBE_WORDS)
+                        )
                     };
                     at.invalid(format!("`{word}` is not a probe"), hint, out);
                     return;

@@ -60,8 +60,12 @@ pub(super) fn network(
     let reserved = RESERVED_NETWORKS
         .into_iter()
         .find(|name| *name == spec.name.as_str());
-    let is_host = matches!(spec.driver.as_deref(), Some("host" | "null" | "none"));
-    if let Some(reserved) = reserved.or(is_host.then_some("host")) {
+    let by_driver = match spec.driver.as_deref() {
+        Some("host") => Some("host"),
+        Some("null" | "none") => Some("none"),
+        Some(_) | None => None,
+    };
+    if let Some(reserved) = reserved.or(by_driver) {
         out.error_at(
             key_place,
             &at.path,

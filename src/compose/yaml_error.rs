@@ -143,11 +143,10 @@ pub(super) fn syntax(place: Place, path: String, error: &ScanError) -> Diagnosti
             | K::TabInPlainScalar
     ) {
         "YAML indents with spaces, never with tabs"
-    } else if matches!(
-        kind,
-        K::MappingValueNotAllowed | K::InvalidColonPlacement | K::MappingKeyNotAllowed
-    ) {
+    } else if matches!(kind, K::MappingValueNotAllowed | K::MappingKeyNotAllowed) {
         "quote text that contains `: `, and check the indentation"
+    } else if matches!(kind, K::InvalidColonPlacement) {
+        "close the bracket that is open above, or quote text that contains `: `"
     } else if matches!(
         kind,
         K::UnclosedQuotedScalar
@@ -178,6 +177,11 @@ pub(super) fn syntax(place: Place, path: String, error: &ScanError) -> Diagnosti
     };
     let message = if *kind == K::UnknownAnchor {
         "not valid YAML: unknown anchor".to_owned()
+    } else if let K::UnexpectedCharacter { character } = kind {
+        format!(
+            "not valid YAML: unexpected character `{}`",
+            character.escape_default()
+        )
     } else {
         format!("not valid YAML: {}", error.info())
     };

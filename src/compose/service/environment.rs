@@ -26,7 +26,7 @@ impl Binder<'_, '_> {
         let items = match at.as_list() {
             Some(items) => items,
             None if at.as_map().is_some() => {
-                at.wrong_type("a path or a list", self.out);
+                at.wrong_type("a single value or a list", self.out);
                 return;
             }
             None => vec![at.clone()],

@@ -126,12 +126,7 @@ impl Binder<'_, '_> {
             }
         }
         let Some(host) = wanted.host else {
-            self.out.error(
-                at,
-                "no-host-port",
-                format!("`{text}` names no port of the host; the engine would choose another one at each start"),
-                format!("write `8080:{text}`, or `expose: [\"{text}\"]` if only other containers connect to it"),
-            );
+            self.no_host_port(wanted, text, at);
             return;
         };
         if length(host) != length(wanted.target) {
@@ -161,6 +156,22 @@ impl Binder<'_, '_> {
             });
             self.container.exposed.insert((target, "tcp".to_owned()));
         }
+    }
+
+    fn no_host_port(&mut self, wanted: &Wanted, text: &str, at: &At<'_>) {
+        let target = show(wanted.target);
+        let address = match wanted.host_ip {
+            None => String::new(),
+            Some(IpAddr::V4(ip)) => format!("{ip}:"),
+            Some(IpAddr::V6(ip)) => format!("[{ip}]:"),
+        };
+        let message = format!(
+            "`{text}` names no port of the host; the engine would choose another one at each start"
+        );
+        let hint = format!(
+            "write `{address}8080:{target}`, or `expose: [\"{target}\"]` if only other containers connect to it"
+        );
+        self.out.error(at, "no-host-port", message, hint);
     }
 
     pub(super) fn expose(&mut self, at: &At<'_>) {

@@ -223,7 +223,7 @@ impl Binder<'_, '_> {
 /// A command: a text that is split into words, or a list that is taken as it is. An empty one clears the image's.
 fn command(at: &At<'_>, out: &mut Problems) -> Option<Vec<String>> {
     let Some(text) = at.as_text() else {
-        let words = at.texts(out)?;
+        let words = at.text_or_texts(out)?;
         return Some(words.into_iter().map(|(word, _)| word.to_owned()).collect());
     };
     match shell::split(text) {
@@ -255,7 +255,7 @@ fn health_test(at: &At<'_>, out: &mut Problems) -> Option<HealthTest> {
         return Some(HealthTest::CmdShell(text.to_owned()));
     }
     let words: Vec<String> = at
-        .texts(out)?
+        .text_or_texts(out)?
         .into_iter()
         .map(|(word, _)| word.to_owned())
         .collect();
