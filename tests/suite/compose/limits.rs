@@ -1,0 +1,150 @@
+//! A hostile or mistaken file costs little and is refused with its reason.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use super::{Host, input, problems, rendered};
+use phoenixd::compose::load;
+
+/// Runs within a second of real time, in an unoptimised build on a busy machine.
+fn quickly<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test is about real time; the code under test has no clock"
+    )]
+    let start = Instant::now();
+    let result = run();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "{what} took {took:?}");
+    result
+}
+
+fn code_of(text: &[u8]) -> String {
+    let (project, diagnostics) = load(&input("compose.yaml", text), &Host);
+    assert_eq!(project, None);
+    assert_eq!(diagnostics.len(), 1, "{}", rendered(&diagnostics));
+    diagnostics[0].code.to_owned()
+}
+
+#[test]
+fn a_file_of_100_mb_is_refused_before_it_is_parsed() {
+    let text = vec![b'#'; 100_000_000];
+    let input = input("compose.yaml", text);
+    let (_, diagnostics) = quickly("100 MB", || load(&input, &Host));
+    assert_eq!(
+        rendered(&diagnostics),
+        "compose.yaml: error[too-large]: the file is too large: 100000000 bytes, and at most 1048576 (1 MiB) are read\n  \
+         at: \n  hint: is this the file that you mean?\n"
+    );
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused_in_no_time() {
+    let mut text = "a0: &a0 [x, x]\n".to_owned();
+    for level in 1..60 {
+        let below = level - 1;
+        writeln!(text, "a{level}: &a{level} [*a{below}, *a{below}]").unwrap();
+    }
+    assert_eq!(quickly("lists", || code_of(text.as_bytes())), "too-large");
+
+    let mut text = "a0: &a0 { k: v }\n".to_owned();
+    for level in 1..60 {
+        let below = level - 1;
+        writeln!(
+            text,
+            "a{level}: &a{level} {{ x: *a{below}, y: *a{below}, <<: *a{below} }}"
+        )
+        .unwrap();
+    }
+    assert_eq!(
+        quickly("mappings", || code_of(text.as_bytes())),
+        "too-large"
+    );
+
+    let mut text = "wide: &wide\n".to_owned();
+    for key in 0..1000 {
+        writeln!(text, "  k{key}: v").unwrap();
+    }
+    for user in 0..10_000 {
+        writeln!(text, "u{user}: {{ <<: *wide }}").unwrap();
+    }
+    assert_eq!(quickly("merges", || code_of(text.as_bytes())), "too-large");
+}
+
+#[test]
+fn deep_nesting_is_refused_in_no_time() {
+    for (what, text) in [
+        ("flow lists", "[".repeat(500_000)),
+        ("flow mappings", "{a: ".repeat(200_000)),
+        ("block lists", "- ".repeat(500_000)),
+        (
+            "block mappings",
+            (0..1000).fold(String::new(), |mut text, depth| {
+                writeln!(text, "{}a:", " ".repeat(depth)).unwrap();
+                text
+            }),
+        ),
+    ] {
+        let code = quickly(what, || code_of(text.as_bytes()));
+        assert_eq!(code, "too-large", "{what}");
+    }
+}
+
+#[test]
+fn depth_counts_through_aliases() {
+    let mut text = "a0: &a0 x\n".to_owned();
+    for level in 1..70 {
+        writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
+    }
+    assert_eq!(code_of(text.as_bytes()), "too-large");
+}
+
+#[test]
+fn the_largest_file_that_is_read_is_read_in_time() {
+    let mut text = "services:\n".to_owned();
+    let mut number = 0;
+    while text.len() < 1_040_000 {
+        number += 1;
+        writeln!(
+            text,
+            "  s{number}: {{ image: 'nginx:1.29', environment: [A=1, B=2] }}"
+        )
+        .unwrap();
+    }
+    let text = text.replacen("s1: {", "s1: { x-phoenix: {},", 1);
+    let input = input("compose.yaml", text);
+    let (project, diagnostics) = quickly("1 MiB", || load(&input, &Host));
+    assert!(project.is_none(), "more than 100 000 values");
+    assert!(rendered(&diagnostics).contains("more than 100000 values"));
+}
+
+#[test]
+fn variables_cannot_fill_the_memory() {
+    let value = "$BIG".repeat(200_000);
+    let mut input = input(
+        "compose.yaml",
+        format!("services:\n  web:\n    image: nginx\n    command: ['{value}']\n    x-phoenix:\n"),
+    );
+    input
+        .environment
+        .insert("BIG".to_owned(), "x".repeat(100_000));
+    let (_, diagnostics) = quickly("variables", || load(&input, &Host));
+    assert!(
+        rendered(&diagnostics).contains("variables become more than 4194304 bytes of text"),
+        "{}",
+        rendered(&diagnostics)
+    );
+}
+
+#[test]
+fn a_recursive_anchor_is_an_error() {
+    assert!(problems("services: &a\n  web: *a\n").contains("inside the anchor that it names"));
+}
+
+#[test]
+fn a_row_of_all_ports_is_refused_in_no_time() {
+    let text =
+        "services:\n  web:\n    image: nginx\n    ports: ['1-65535:1-65535']\n    x-phoenix:\n";
+    let found = quickly("ports", || problems(text));
+    assert!(found.contains("more than 500 published ports"), "{found}");
+}
