@@ -19,8 +19,13 @@ impl Environment {
     /// The environment of this process. Variables that are not UTF-8 are left out.
     pub fn read() -> Self {
         let text = |value: OsString| value.into_string().ok();
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
-        Self { variables, is_root: rustix::process::geteuid().is_root() }
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+            .collect();
+        Self {
+            variables,
+            is_root: rustix::process::geteuid().is_root(),
+        }
     }
 
     /// An environment with exactly these variables, for tests.
@@ -34,7 +39,10 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// Compose's project name (`COMPOSE_PROJECT_NAME`).
@@ -46,16 +54,24 @@ impl Environment {
     pub fn engine(&self, docker_host: Option<&str>) -> EngineSettings {
         let config_dir = || {
             let home = self.get("HOME").map(Path::new);
-            self.get("DOCKER_CONFIG").map(PathBuf::from).or_else(|| home.map(|home| home.join(".docker")))
+            self.get("DOCKER_CONFIG")
+                .map(PathBuf::from)
+                .or_else(|| home.map(|home| home.join(".docker")))
         };
         // Docker's CLI: any value that is not empty switches TLS on; only DOCKER_TLS_VERIFY verifies.
         let verify = self.get("DOCKER_TLS_VERIFY").is_some();
         let tls = verify || self.get("DOCKER_TLS").is_some();
         EngineSettings {
-            host: docker_host.or_else(|| self.get("DOCKER_HOST")).map(str::to_owned),
+            host: docker_host
+                .or_else(|| self.get("DOCKER_HOST"))
+                .map(str::to_owned),
             tls: tls.then(|| Tls {
                 verify,
-                cert_path: self.get("DOCKER_CERT_PATH").map(PathBuf::from).or_else(config_dir).unwrap_or_default(),
+                cert_path: self
+                    .get("DOCKER_CERT_PATH")
+                    .map(PathBuf::from)
+                    .or_else(config_dir)
+                    .unwrap_or_default(),
             }),
             api_version: self.get("DOCKER_API_VERSION").map(str::to_owned),
         }
@@ -71,7 +87,9 @@ impl Environment {
             return PathBuf::from("/var/lib/phoenixd");
         }
         let home = || Path::new(self.get("HOME").unwrap_or("/tmp")).join(".local/state");
-        self.get("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("phoenixd")
+        self.get("XDG_STATE_HOME")
+            .map_or_else(home, PathBuf::from)
+            .join("phoenixd")
     }
 
     /// Colour is wanted on a terminal (`NO_COLOR`, no-color.org).
@@ -120,7 +138,9 @@ pub struct StateDir {
 impl StateDir {
     /// The directory of a project.
     pub fn of(state_dir: &Path, project: &ProjectName) -> Self {
-        Self { dir: state_dir.join(project.as_str()) }
+        Self {
+            dir: state_dir.join(project.as_str()),
+        }
     }
 
     /// The lock of the project's supervisor.

@@ -170,11 +170,12 @@ impl<E: Engine> Supervisor<E> {
             changed
         });
         self.tell(&step.status);
+        let Some(routes) = &step.routes else { return false };
         let (epoch, table) = self.routes.borrow().clone();
-        if epoch > 0 && *table == step.routes {
+        if epoch > 0 && *table == *routes {
             return false;
         }
-        let routes = Arc::new(step.routes.clone());
+        let routes = Arc::new(routes.clone());
         let epoch = epoch + 1;
         self.routes.send_replace((epoch, Arc::clone(&routes)));
         self.world.apply(now(), Event::Published { epoch, routes });

@@ -19,6 +19,7 @@ mod observe;
 mod observed;
 mod plan;
 mod replica;
+mod requests;
 mod resources;
 mod retiring;
 mod roles;

@@ -3,11 +3,15 @@
 //! An observation carries the time at which it was asked for; an older one than the last applied is dropped.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::replica::{Replica, how_it_ended};
 use super::world::{EngineState, World};
 use super::{Health, Identity, Listing, Observed, Reason, Time};
 use crate::spec::{ContainerId, Probe, ReplicaName, ServiceName};
+
+/// How long a late look is expected. Longer than any call may take.
+const TOMBSTONE: Duration = Duration::from_mins(10);
 
 impl World {
     pub(super) fn list(&mut self, now: Time, asked_at: Time, listing: Listing) {
@@ -51,6 +55,13 @@ impl World {
     }
 
     pub(super) fn see(&mut self, now: Time, asked_at: Time, observed: Observed) {
+        if self
+            .tombstones
+            .get(&observed.id)
+            .is_some_and(|gone_at| *gone_at >= asked_at)
+        {
+            return;
+        }
         let Some(identity) = self.identity_of(&observed) else {
             let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
                 let nobody = ReplicaName::new(
@@ -78,10 +89,10 @@ impl World {
         if let Some(service) = self.services.get_mut(&name.service) {
             service.saw(name.serial, generation);
         }
-        let replica = self
-            .replicas
-            .entry(name.clone())
-            .or_insert_with(|| Replica::new(name.clone(), generation, spec_hash, now));
+        let published = self.published;
+        let replica = self.replicas.entry(name.clone()).or_insert_with(|| {
+            Replica::adopted(name.clone(), generation, spec_hash, now, published)
+        });
         if replica.seen_at > asked_at {
             return;
         }
@@ -118,6 +129,9 @@ impl World {
     pub(super) fn gone(&mut self, now: Time, asked_at: Time, id: &ContainerId) {
         self.strays
             .retain(|stray, replica| stray != id || replica.seen_at > asked_at);
+        self.tombstones
+            .retain(|_, gone_at| now.since(*gone_at) < TOMBSTONE);
+        self.tombstones.insert(id.clone(), asked_at);
         let Some(replica) = self.replica_of(id) else {
             return;
         };
@@ -161,10 +175,10 @@ impl World {
         }
         for (number, request) in &mut self.requests {
             let is_target = id.as_ref().is_some_and(|id| request.targets.contains(id));
-            if is_target || request.failed.is_some() || !request.services.contains(&name.service) {
+            if is_target || request.ended.is_some() || !request.services.contains(&name.service) {
                 continue;
             }
-            request.failed = Some(format!("{name}: {why}"));
+            request.ended = Some(Err(format!("{name}: {why}")));
             let commanded = Reason::Commanded(*number);
             for replica in self.replicas.values_mut() {
                 if replica.condemned.as_ref() == Some(&commanded) && replica.draining.is_none() {

@@ -52,10 +52,15 @@ impl World {
                     Verdict::Keep | Verdict::Wait(_) => None,
                 }),
         );
+        let routes = if self.is_adopting(now) {
+            None
+        } else {
+            Some(self.routes())
+        };
         let wake_at = wake.filter(|at| *at > now);
         Step {
             actions,
-            routes: self.routes(),
+            routes,
             targets: self.targets(now),
             status,
             wake_at,
@@ -218,6 +223,9 @@ impl<'a> Planner<'a> {
             if !replica.is_running() || replica.stop_asked {
                 continue;
             }
+            if !replica.made_here {
+                self.wake_at(replica.known_at + rotation::ADOPTING);
+            }
             if let Some(since) = replica.probed_since() {
                 self.wake_at(since + desired.phoenix.probe.deadline);
             }
@@ -273,7 +281,9 @@ impl World {
 
 /// It was never ready and is on its way there.
 fn is_being_born(replica: &Replica) -> bool {
-    replica.is_live()
+    replica.made_here
+        && replica.is_live()
+        && replica.condemned.is_none()
         && !replica.probe.was_ready
         && !replica.stop_asked
         && replica.draining.is_none()

@@ -22,11 +22,8 @@ pub(super) enum Role {
 
 impl Planner<'_> {
     pub(super) fn role_of_unwanted(replica: &Replica, reason: Reason) -> Role {
-        if let Some(over) = over(replica) {
-            return Role::Over(over);
-        }
-        if replica.draining.is_some() || replica.stop_asked {
-            return Role::Leaving;
+        if let Some(gone) = gone_or_leaving(replica) {
+            return gone;
         }
         match replica.observed.as_ref().map(|observed| &observed.state) {
             Some(ContainerState::Created) => Role::Over(reason),
@@ -36,11 +33,8 @@ impl Planner<'_> {
 
     pub(super) fn role(&self, replica: &Replica, service: &Service) -> Role {
         let desired = &service.desired;
-        if let Some(over) = over(replica) {
-            return Role::Over(over);
-        }
-        if replica.draining.is_some() || replica.stop_asked {
-            return Role::Leaving;
+        if let Some(gone) = gone_or_leaving(replica) {
+            return gone;
         }
         let state = replica.observed.as_ref().map(|observed| &observed.state);
         let condemned = self.staleness(replica, service);
@@ -117,6 +111,26 @@ impl Planner<'_> {
             lifetime: lifetime().unwrap_or_default(),
         })
     }
+}
+
+/// Whether it is past all choice: over, or on its way out. One that was never started has nothing to drain or stop.
+fn gone_or_leaving(replica: &Replica) -> Option<Role> {
+    if let Some(reason) = over(replica) {
+        return Some(Role::Over(reason));
+    }
+    if replica.draining.is_none() && !replica.stop_asked {
+        return None;
+    }
+    let never_started = replica
+        .observed
+        .as_ref()
+        .is_some_and(|observed| observed.state == ContainerState::Created);
+    let reason = || replica.condemned.clone().unwrap_or(Reason::Orphan);
+    Some(if never_started {
+        Role::Over(reason())
+    } else {
+        Role::Leaving
+    })
 }
 
 /// Why a container that does not live is to be removed.

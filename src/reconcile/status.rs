@@ -102,8 +102,8 @@ impl World {
             .collect();
         let requests = self
             .requests
-            .keys()
-            .map(|number| (*number, self.request_state(*number)))
+            .iter()
+            .map(|(number, request)| (*number, self.request_state(request)))
             .collect();
         let engine_error = match &self.engine {
             super::world::EngineState::Unreachable(error) => Some(error.clone()),
@@ -178,43 +178,6 @@ impl World {
             last_failure: service.failures().map(|(_, _, why)| why.to_owned()),
             waiting_on,
         }
-    }
-
-    fn request_state(&self, number: RequestId) -> RequestState {
-        let Some(request) = self.requests.get(&number) else {
-            return RequestState::Done;
-        };
-        if let Some(why) = &request.failed {
-            return RequestState::Failed(why.clone());
-        }
-        let left = self
-            .replicas
-            .values()
-            .filter(|r| r.id().is_some_and(|id| request.targets.contains(id)))
-            .count();
-        let whole = request.services.iter().all(|name| {
-            self.services
-                .get(name)
-                .is_none_or(|s| self.is_whole(name, s))
-        });
-        if left == 0 && whole {
-            RequestState::Done
-        } else {
-            RequestState::Pending(left)
-        }
-    }
-
-    /// As many as are wanted get traffic.
-    fn is_whole(&self, name: &ServiceName, service: &Service) -> bool {
-        let desired = &service.desired;
-        let of = self
-            .replicas
-            .values()
-            .filter(|replica| replica.name.service == *name);
-        let ready = of
-            .filter(|replica| replica.is_in_rotation(&desired.policy))
-            .count();
-        ready >= usize::try_from(desired.replicas).unwrap_or(usize::MAX)
     }
 
     /// When a running replica must be gone.

@@ -56,6 +56,8 @@ impl Planner<'_> {
             id: id.clone(),
         };
         let grace = service.map(|service| service.desired.stop_grace);
+        let is_in_rotation =
+            service.is_some_and(|service| replica.is_in_rotation(&service.desired.policy));
         let act = match role {
             Role::Over(_) if replica.is_removing() => {
                 let at = replica.seen_at + PACE_REMOVING;
@@ -71,7 +73,7 @@ impl Planner<'_> {
             Role::Over(reason) => Verdict::Act(Action::Remove { subject }, reason.clone()),
             Role::Leaving => self.leave(replica, service, Action::Stop { subject, grace }),
             // The table comes first where it may still be in one (invariants I2 and I9).
-            Role::Doomed(reason) if replica.routed == Routed::In => {
+            Role::Doomed(reason) if replica.routed == Routed::In || is_in_rotation => {
                 Verdict::Act(Action::Drain { replica: name, id }, reason.clone())
             }
             Role::Doomed(reason) => Verdict::Act(Action::Stop { subject, grace }, reason.clone()),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::replica::{Replica, Routed};
+use super::requests::Request;
 use super::rotation;
 use super::service::Service;
 use super::{
@@ -22,6 +23,11 @@ pub struct World {
     pub(super) replicas: BTreeMap<ReplicaName, Replica>,
     /// Containers with the project's label that are no replica.
     pub(super) strays: BTreeMap<ContainerId, Replica>,
+    /// Containers that are no more, with the time of the look that said so: an older look that arrives later must
+    /// not bring them back.
+    pub(super) tombstones: BTreeMap<ContainerId, Time>,
+    /// The number of the newest route table that the edge was given.
+    pub(super) published: Option<u64>,
     /// Existing networks; `true` where phoenixd made them.
     pub(super) networks: BTreeMap<NetworkName, bool>,
     /// Existing volumes; `true` where phoenixd made them.
@@ -64,16 +70,6 @@ pub(super) struct Down {
     pub(super) volumes: bool,
 }
 
-/// A request to recycle.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) services: BTreeSet<ServiceName>,
-    /// The replicas that have to go.
-    pub(super) targets: BTreeSet<ContainerId>,
-    /// Why it came to nothing.
-    pub(super) failed: Option<String>,
-}
-
 impl World {
     /// A world in which nothing is known yet.
     pub fn new(project: ProjectName, limits: Limits) -> Self {
@@ -83,6 +79,8 @@ impl World {
             services: BTreeMap::new(),
             replicas: BTreeMap::new(),
             strays: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            published: None,
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             resources: BTreeMap::new(),
@@ -129,6 +127,7 @@ impl World {
             Event::Began { action, reason } => self.began(now, &action, reason),
             Event::Ended { action, outcome } => self.ended(now, &action, outcome),
         }
+        self.settle_requests();
     }
 
     fn want(&mut self, wanted: BTreeMap<ServiceName, Desired>) {
@@ -167,6 +166,7 @@ impl World {
     }
 
     fn published(&mut self, epoch: u64, routes: &Routes) {
+        self.published = Some(epoch);
         for replica in self.replicas.values_mut() {
             let is_in = replica
                 .id()
@@ -177,36 +177,6 @@ impl World {
                 (Routed::Never | Routed::Out { .. }, false) => {}
             }
         }
-    }
-
-    fn recycle(&mut self, number: RequestId, services: &BTreeSet<ServiceName>) {
-        let is_meant = |name: &ServiceName| services.is_empty() || services.contains(name);
-        let mut request = Request {
-            services: self
-                .services
-                .keys()
-                .filter(|name| is_meant(name))
-                .cloned()
-                .collect(),
-            targets: BTreeSet::new(),
-            failed: None,
-        };
-        for replica in self
-            .replicas
-            .values_mut()
-            .filter(|replica| request.services.contains(&replica.name.service))
-        {
-            if replica.is_live() && replica.condemned.is_none() {
-                replica.condemned = Some(Reason::Commanded(number));
-            }
-            request.targets.extend(replica.id().cloned());
-        }
-        for (name, service) in &mut self.services {
-            if request.services.contains(name) {
-                service.forgive();
-            }
-        }
-        self.requests.insert(number, request);
     }
 
     fn began(&mut self, now: Time, action: &Action, reason: Reason) {
