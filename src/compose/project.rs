@@ -367,7 +367,8 @@ fn project_name(input: &Input, root: &At<'_>, out: &mut Problems) -> ProjectName
                 .chars()
                 .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'))
     };
-    if let Some(given) = &input.project_name {
+    // An empty `COMPOSE_PROJECT_NAME` is one that is not set.
+    if let Some(given) = input.project_name.as_ref().filter(|name| !name.is_empty()) {
         if !is_name(given) {
             let place = Place::file(&**root.node.place.file);
             let message = format!("`{given}` is not a project name");

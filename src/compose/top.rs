@@ -131,7 +131,7 @@ pub(super) fn volume(
             "driver" => spec.driver = pair.value.some_text(out),
             "driver_opts" => {
                 spec.driver_opts = pair.value.options(out).unwrap_or_default();
-                device(&spec, &pair.value, paths, out);
+                device(&mut spec, &pair.value, paths, out);
             }
             "labels" => spec.labels = pair.value.labels(out).unwrap_or_default(),
             _ => {}
@@ -140,20 +140,47 @@ pub(super) fn volume(
     spec
 }
 
-/// A local volume can be a bind mount by another name: `{ type: none, o: bind, device: /etc }`.
-fn device(spec: &VolumeSpec, at: &At<'_>, paths: &Paths<'_>, out: &mut Problems) {
-    let Some(device) = spec.driver_opts.get("device") else {
-        return;
-    };
-    if !device.starts_with('/') {
-        return;
+/// A local volume can be a bind mount by another name: `{ type: none, o: bind, device: /etc }`, or an overlay of
+/// `lowerdir=/`. Its paths are made absolute as Compose makes them, and checked like any other mount.
+fn device(spec: &mut VolumeSpec, at: &At<'_>, paths: &Paths<'_>, out: &mut Problems) {
+    let option = |key: &str| spec.driver_opts.get(key).map_or("", String::as_str);
+    let is_bind = option("type") == "none"
+        || option("o")
+            .split(',')
+            .any(|flag| matches!(flag, "bind" | "rbind"));
+    let device = option("device").to_owned();
+    if is_bind && !device.is_empty() {
+        match paths.resolve(device.as_ref()) {
+            Ok(path) => {
+                let path = path.to_string_lossy().into_owned();
+                refuse_path(&path, "device", at, paths, out);
+                spec.driver_opts.insert("device".to_owned(), path);
+            }
+            Err(problem) => {
+                let message = format!("`{device}` cannot be resolved: {problem}");
+                let at = at.get("device").unwrap_or_else(|| at.clone());
+                at.invalid(message, "write the whole path", out);
+            }
+        }
+    } else if device.starts_with('/') {
+        refuse_path(&device, "device", at, paths, out);
     }
-    if let Some(reason) = paths.refusal(device.as_ref()) {
-        let at = at.get("device").unwrap_or_else(|| at.clone());
+    let flags = spec.driver_opts.get("o").cloned().unwrap_or_default();
+    let values = flags.split(',').filter_map(|flag| flag.split_once('='));
+    for path in values.flat_map(|(_, value)| value.split(':')) {
+        if path.starts_with('/') {
+            refuse_path(path, "o", at, paths, out);
+        }
+    }
+}
+
+fn refuse_path(path: &str, key: &str, at: &At<'_>, paths: &Paths<'_>, out: &mut Problems) {
+    if let Some(reason) = paths.refusal(path.as_ref()) {
+        let at = at.get(key).unwrap_or_else(|| at.clone());
         out.error(
             &at,
             "refused",
-            format!("mounting `{device}` is refused: {reason}"),
+            format!("mounting `{path}` is refused: {reason}"),
             "mount a directory that holds only what the service needs; read-only does not help",
         );
     }

@@ -160,10 +160,11 @@ impl Hung {
     }
 }
 
+/// Who answers on this connection; an error when nobody does within half a minute.
 async fn ask(client: &mut TcpStream) -> io::Result<String> {
     client.write_all(b"?").await?;
     let mut answer = [0; 64];
-    let count = client.read(&mut answer).await?;
+    let count = timeout(Duration::from_secs(30), client.read(&mut answer)).await??;
     let answer = answer.get(..count).unwrap_or_default();
     Ok(String::from_utf8_lossy(answer).into_owned())
 }

@@ -6,7 +6,7 @@
 use super::binder::Binder;
 use crate::compose::bind::{At, Pair};
 use crate::compose::suggest;
-use crate::spec::{Mount, MountSource, TmpfsMount, VolumeName};
+use crate::spec::{Mount, MountSource, TmpfsMount, VolumeName, byte_size};
 
 const SHORT: &str =
     "write `SOURCE:TARGET` or `SOURCE:TARGET:ro`; a path begins with `.`, `/` or `~`";
@@ -51,6 +51,18 @@ impl Binder<'_, '_> {
     }
 
     fn add_tmpfs(&mut self, target: &str, options: Vec<String>, at: &At<'_>) {
+        let sizes = options
+            .iter()
+            .filter_map(|option| option.strip_prefix("size="));
+        for size in sizes.filter(|size| !is_tmpfs_size(size)) {
+            // To the kernel, 0 means no limit: the memory of the whole host.
+            let message = format!("`{size}` is not the size of a tmpfs");
+            at.invalid(
+                message,
+                "write a size above zero, such as `size=64m`",
+                self.out,
+            );
+        }
         if let Some(target) = self.target(target, at) {
             self.container.tmpfs.push(TmpfsMount { target, options });
         }
@@ -368,5 +380,15 @@ impl Binder<'_, '_> {
         }
         self.targets.insert(target.clone(), at.node.place.clone());
         Some(target)
+    }
+}
+
+/// A number of bytes, or a part of the memory, above zero.
+fn is_tmpfs_size(size: &str) -> bool {
+    match size.strip_suffix('%') {
+        Some(percent) => percent
+            .parse()
+            .is_ok_and(|part: u8| (1..=100).contains(&part)),
+        None => byte_size(size).is_ok_and(|bytes| bytes > 0),
     }
 }

@@ -302,3 +302,62 @@ fn no_fixture_is_without_a_snapshot_and_no_snapshot_without_a_fixture() {
     found.sort();
     assert_eq!(found, expected);
 }
+
+/// A small generator of our own, so that a seed means the same in every version.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end.max(1)
+    }
+}
+
+#[test]
+fn a_damaged_file_is_read_or_refused_and_never_panics() {
+    const PIECES: [&str; 20] = [
+        ":",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "$",
+        "${",
+        "'",
+        "\"",
+        "\n",
+        "\t",
+        "*a",
+        "&a ",
+        "<<: ",
+        "!x ",
+        "0",
+        "-1",
+        "\u{e9}",
+        "99999999999999999999",
+    ];
+    let mut files = Vec::new();
+    for folder in ["valid", "invalid"] {
+        each(folder, |_, text| files.push(text));
+    }
+    for seed in 0..1500 {
+        let mut random = Random(seed);
+        let mut text = files[random.below(files.len())].clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(text.len() + 1);
+            let end = (at + random.below(6)).min(text.len());
+            let piece = PIECES[random.below(PIECES.len())].bytes();
+            text.splice(at..end, piece);
+        }
+        let (project, diagnostics) = load(&input("compose.yaml", text), &Host);
+        let refused = diagnostics.iter().any(Diagnostic::is_error);
+        assert_eq!(project.is_none(), refused, "seed {seed}");
+        for one in &diagnostics {
+            assert!(one.hint.is_some(), "seed {seed}: {}", one.message);
+        }
+    }
+}
