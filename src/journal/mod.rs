@@ -15,6 +15,7 @@
 mod append;
 mod chain;
 mod error;
+mod file;
 mod follow;
 mod read;
 mod record;

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::chain::{Scan, scan};
-use super::writer::{self, Entry, Writer};
+use super::file::{LockedFile, append_to, sync_directory};
+use super::writer::{Entry, Writer};
 use super::{Error, FILE_NAME, Head, Kind, NotDurable, Record};
 
 /// Where torn bytes are kept until their cut is recorded.
@@ -39,7 +40,8 @@ pub struct Cut {
 pub(super) fn recover(directory: &Path) -> Result<(Writer, Recovered), Error> {
     let path = directory.join(FILE_NAME);
     let file = open(directory, &path)?;
-    let scan = scan(BufReader::with_capacity(64 * 1024, &file)).map_err(|error| error.of(&path))?;
+    let scan =
+        scan(BufReader::with_capacity(64 * 1024, &*file)).map_err(|error| error.of(&path))?;
     let repair = |source| Error::Repair {
         path: path.clone(),
         source,
@@ -53,7 +55,7 @@ pub(super) fn recover(directory: &Path) -> Result<(Writer, Recovered), Error> {
     Ok((writer, Recovered { head, cut }))
 }
 
-fn open(directory: &Path, path: &Path) -> Result<File, Error> {
+fn open(directory: &Path, path: &Path) -> Result<LockedFile, Error> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -66,26 +68,25 @@ fn open(directory: &Path, path: &Path) -> Result<File, Error> {
         path: path.to_owned(),
         source,
     };
-    let file = writer::create(path).map_err(error)?;
-    if !file.metadata().map_err(error)?.is_file() {
-        let path = path.to_owned();
-        return Err(Error::NotAFile { path });
-    }
-    match writer::lock(&file) {
-        Ok(()) => {}
+    let file = match LockedFile::open(path) {
+        Ok(file) => file,
         Err(busy) if busy.kind() == io::ErrorKind::WouldBlock => {
             let path = path.to_owned();
             return Err(Error::Locked { path });
         }
         Err(source) => return Err(error(source)),
+    };
+    if !file.metadata().map_err(error)?.is_file() {
+        let path = path.to_owned();
+        return Err(Error::NotAFile { path });
     }
-    writer::sync_directory(directory).map_err(error)?;
+    sync_directory(directory).map_err(error)?;
     Ok(file)
 }
 
 /// Keeps the torn bytes in `journal.torn` and cuts them off.
 fn cut_off(directory: &Path, mut file: &File, scan: &Scan) -> io::Result<()> {
-    let mut kept = writer::create(&directory.join(TORN_NAME))?;
+    let mut kept = append_to(&directory.join(TORN_NAME))?;
     let kept_bytes = kept.metadata()?.len();
     // A crash after the copy and before the cut leaves a copy that need not be made again.
     let copied = kept_bytes >= scan.torn_bytes && {
@@ -99,7 +100,7 @@ fn cut_off(directory: &Path, mut file: &File, scan: &Scan) -> io::Result<()> {
     }
     kept.flush()?;
     kept.sync_all()?;
-    writer::sync_directory(directory)?;
+    sync_directory(directory)?;
     file.set_len(scan.good_bytes)?;
     file.sync_all()
 }
@@ -149,6 +150,6 @@ fn record_cut(directory: &Path, writer: &mut Writer) -> io::Result<Option<Cut>> 
         }
     }
     fs::rename(&torn, &kept_in)?;
-    writer::sync_directory(directory)?;
+    sync_directory(directory)?;
     Ok(Some(Cut { bytes, kept_in }))
 }

@@ -8,9 +8,9 @@
 //! Before each write it looks whether the file is still the one that it wrote: a file that was moved away, replaced or
 //! changed in length is left alone (as evidence), and a new one begins whose first record names the old one's head.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chain::VERSION;
+use super::file::{LockedFile, sync_directory};
 use super::{FILE_NAME, Head, Kind, Line, NotDurable, Record};
 use crate::clock;
 
@@ -75,7 +76,7 @@ impl Entry {
 pub(super) struct Writer {
     directory: PathBuf,
     path: PathBuf,
-    file: File,
+    file: LockedFile,
     /// The end of what is durable.
     head: Head,
     durable_bytes: u64,
@@ -92,7 +93,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Goes on with a file that holds a chain up to `head` and nothing behind it.
-    pub(super) fn new(directory: &Path, file: File, head: Head, durable_bytes: u64) -> Self {
+    pub(super) fn new(directory: &Path, file: LockedFile, head: Head, durable_bytes: u64) -> Self {
         Self {
             directory: directory.to_owned(),
             path: directory.join(FILE_NAME),
@@ -223,7 +224,7 @@ impl Writer {
             head = encode(entry, &head, &mut bytes)?;
         }
         self.dirty = true;
-        self.file.write_all(&bytes)?;
+        (&*self.file).write_all(&bytes)?;
         self.file.sync_data()?;
         self.dirty = false;
         self.durable_bytes = self.durable_bytes.saturating_add(bytes.len() as u64);
@@ -277,16 +278,14 @@ impl Writer {
             reason = why.text(),
             "the journal is continued in a new file"
         );
-        self.file = create(&self.path)?;
-        lock(&self.file)?;
-        sync_directory(&self.directory)?;
+        self.file = LockedFile::create_new(&self.path)?;
         self.head = Head::genesis();
         self.durable_bytes = 0;
         // A new file that could not be begun before is named by what it continues, not by itself.
         if self.preface.is_empty() {
             self.preface.push(record);
         }
-        Ok(())
+        sync_directory(&self.directory)
     }
 }
 
@@ -342,29 +341,6 @@ impl Displaced {
     }
 }
 
-/// Opens the journal's file for appending, making it if there is none.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    File::options()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-}
-
-/// Keeps a second phoenixd from writing to the file: two writers would break the chain.
-pub(super) fn lock(file: &File) -> io::Result<()> {
-    file.try_lock().map_err(|error| match error {
-        fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
-        fs::TryLockError::Error(error) => error,
-    })
-}
-
-/// Makes a new name in the directory durable.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,7 +348,7 @@ mod tests {
     #[test]
     fn records_that_wait_together_become_durable_together() {
         let directory = tempfile::tempdir().unwrap();
-        let file = create(&directory.path().join(FILE_NAME)).unwrap();
+        let file = LockedFile::create_new(&directory.path().join(FILE_NAME)).unwrap();
         let mut writer = Writer::new(directory.path(), file, Head::genesis(), 0);
         let (receipts, batch): (Vec<_>, Vec<_>) = (0..100)
             .map(|_| {
