@@ -8,9 +8,9 @@ use super::args::Global;
 use super::load::{self, Loaded};
 use super::output::{Complaint, complain};
 use super::logging;
-use crate::config::{Environment, StateDir};
+use crate::config::{EngineSettings, Environment, StateDir};
 use crate::daemon::{EngineIdentity, NeverPull, ResolvedProject, resolve};
-use crate::docker::{self, Docker, Endpoint};
+use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
 use crate::report::Chain;
 use crate::spec::{Diagnostic, ProjectName};
 
@@ -77,6 +77,11 @@ impl Context {
         Ok(loaded)
     }
 
+    /// The same where the file is only of help: `None` when it cannot be used.
+    pub(super) fn load_quietly(&self) -> Option<Loaded> {
+        load::load(&self.files, self.project.as_deref(), &self.environment, self.color).ok()
+    }
+
     /// The project's name: from `-p` alone where it is given, else from the file.
     pub(super) fn project_name(&self) -> Result<ProjectName, Complaint> {
         match &self.project {
@@ -93,7 +98,7 @@ impl Context {
     /// Connects to the engine and makes sure that it answers.
     pub(super) async fn connect(&self) -> Result<Connected, Complaint> {
         let settings = self.environment.engine(self.docker_host.as_deref());
-        let endpoint = Endpoint::parse(&settings).map_err(|error| engine_complaint(&error))?;
+        let endpoint = endpoint(&settings)?;
         let docker = Docker::connect(&endpoint).await.map_err(|error| engine_complaint(&error))?;
         let info = docker.info().await.map_err(|error| engine_complaint(&error))?;
         let identity = EngineIdentity {
@@ -127,6 +132,22 @@ impl Context {
             None => Err(Complaint::unmet(loaded.render(&diagnostics))),
         }
     }
+}
+
+/// The engine that the settings name.
+fn endpoint(settings: &EngineSettings) -> Result<Endpoint, Complaint> {
+    let tls = TlsSettings {
+        verify: settings.tls.is_some(),
+        cert_path: settings.tls.as_ref().map(|tls| tls.cert_path.clone()),
+    };
+    let mut endpoint = Endpoint::parse(settings.host.as_deref().unwrap_or_default(), &tls)
+        .map_err(|error| Complaint::unmet(Chain(&error).to_string()))?;
+    if let Some(version) = &settings.api_version {
+        let version: ApiVersion =
+            version.parse().map_err(|error: ApiVersionError| Complaint::unmet(Chain(&error).to_string()))?;
+        endpoint.api_version = Some(version);
+    }
+    Ok(endpoint)
 }
 
 /// An engine that does not answer, or not as it should.

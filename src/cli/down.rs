@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::context::{Context, runtime};
 use super::output::{Complaint, Exit};
-use super::up::{on_signals, say_left, start_complaint};
+use super::recycle::api_complaint;
+use super::up::{new_status, on_signals, say_left, start_complaint};
 use crate::api::Client;
 use crate::daemon::{Stop, Supervised, Surroundings, supervise};
-use crate::reconcile::{Command, Status};
+use crate::reconcile::Command;
 
 pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
     context.log(true);
     let project = context.project_name()?;
     let state = context.state(&project);
     runtime()?.block_on(async {
-        if let Ok(client) = Client::connect(&state.socket()).await {
+        if let Ok(client) = Client::connect(state.socket()).await {
             return by_supervisor(client, volumes).await;
         }
         let connected = context.connect().await?;
@@ -27,7 +26,7 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
             state,
             stop: stop.clone(),
             command: Some(Command::Down { volumes }),
-            status: watch::Sender::new(Arc::new(Status::default())),
+            status: new_status(),
         };
         let signals = on_signals(stop, false)?;
         let ended = tokio::select! {
@@ -36,12 +35,12 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
         };
         let last = ended.map_err(|error| start_complaint(&error))?;
         say_left(&last);
-        Ok(if last.left.is_empty() && last.replicas.is_empty() { Exit::Success } else { Exit::Unmet })
+        Ok(if last.finished && last.status.left.is_empty() { Exit::Success } else { Exit::Unmet })
     })
 }
 
 async fn by_supervisor(client: Client, volumes: bool) -> Result<Exit, Complaint> {
-    let left = client.down(volumes).await.map_err(|error| super::recycle::api_complaint(&error))?;
+    let left = client.down(volumes).await.map_err(|error| api_complaint(&error))?.left;
     for left in &left {
         super::output::complain(&format!("warning: left behind: {left}\n"));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 
 use super::args::PsFormat;
 use super::context::{Context, engine_complaint, runtime};
@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
     let project = context.project_name()?;
     let state = context.state(&project);
     let rows = runtime()?.block_on(async {
-        match Client::connect(&state.socket()).await {
+        match Client::connect(state.socket()).await {
             Ok(client) => {
                 let status = client.status().await.map_err(|error| api_complaint(&error))?;
                 if let Some(error) = &status.engine_error {
@@ -70,7 +70,7 @@ fn as_json(rows: &[Row]) -> Result<String, Complaint> {
 
 fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["SERVICE", "REPLICA", "CONTAINER", "STAGE", "READY", "AGE", "LEFT", "GEN", "WAITING ON"]);
     for row in rows {
         let text = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), |text| report::escape(text).into_owned());

@@ -9,6 +9,7 @@ use tracing::info;
 use super::context::{Connected, Context, runtime};
 use super::load::Loaded;
 use super::output::{Complaint, Exit, complain};
+use crate::api::Snapshot;
 use crate::daemon::{Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve, supervise};
 use crate::docker::Docker;
 use crate::reconcile::Status;
@@ -24,12 +25,18 @@ pub(super) fn run(context: &Context, down_on_exit: bool) -> Result<Exit, Complai
         let resolved = context.resolved(&loaded, resolved)?;
         let stop = Stop::default();
         let signals = on_signals(stop.clone(), down_on_exit)?;
-        let status = watch::Sender::new(Arc::new(Status::default()));
+        let status = new_status();
         tokio::select! {
             ended = supervised(context, &loaded, &resolved, &connected, stop, status) => ended.map(|_| Exit::Success),
             never = signals => never,
         }
     })
+}
+
+/// The status of a supervisor that has not begun.
+pub(super) fn new_status() -> watch::Sender<Arc<Snapshot>> {
+    let status = Status::default();
+    watch::Sender::new(Arc::new(Snapshot { phase: "starting", engine: None, status, finished: false }))
 }
 
 /// Supervises a resolved project until `stop` says so; errors are worded for the user.
@@ -39,8 +46,8 @@ pub(super) async fn supervised(
     resolved: &ResolvedProject,
     connected: &Connected,
     stop: Stop,
-    status: watch::Sender<Arc<Status>>,
-) -> Result<Arc<Status>, Complaint> {
+    status: watch::Sender<Arc<Snapshot>>,
+) -> Result<Arc<Snapshot>, Complaint> {
     let around = Surroundings {
         engine: Arc::clone(&connected.docker),
         identity: connected.identity.clone(),
@@ -57,8 +64,8 @@ pub(super) async fn supervised(
 }
 
 /// What a `down` could not remove.
-pub(super) fn say_left(last: &Status) {
-    for left in &last.left {
+pub(super) fn say_left(last: &Snapshot) {
+    for left in &last.status.left {
         complain(&format!("warning: left behind: {left}\n"));
     }
 }

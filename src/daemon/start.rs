@@ -15,14 +15,14 @@ use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::watch::{Watch, now};
 use super::{Catalog, ResolvedProject};
-use crate::api;
+use crate::api::{self, Snapshot};
+use crate::clock;
 use crate::config::StateDir;
 use crate::docker::{self, Engine, Scope};
 use crate::edge;
 use crate::journal::{self, Journal, Kind, Record};
 use crate::probe;
-use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Status, Targets, World};
-use crate::report::Chain;
+use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Targets, World};
 use crate::spec::{Diagnostic, ProjectName, Published, ServiceName};
 
 /// Events that wait for the loop at most; whoever has one more waits.
@@ -90,7 +90,7 @@ pub struct Surroundings<E> {
     /// Something that is wanted from the begin.
     pub command: Option<Command>,
     /// The status as it changes, for whoever runs the supervisor in its own process.
-    pub status: watch::Sender<Arc<Status>>,
+    pub status: watch::Sender<Arc<Snapshot>>,
 }
 
 /// Who the engine is.
@@ -143,7 +143,7 @@ pub async fn supervise<E: Engine>(
     supervised: Supervised,
     resolved: Option<&ResolvedProject>,
     around: Surroundings<E>,
-) -> Result<Arc<Status>, StartError> {
+) -> Result<Arc<Snapshot>, StartError> {
     let Surroundings { engine, identity, state, stop, command, status } = around;
     let project = supervised.project.clone();
     let _lock = Lock::take(&state.dir, &state.lock(), &project, &identity.id)?;
@@ -169,6 +169,7 @@ pub async fn supervise<E: Engine>(
     let (routes, routes_in) = watch::channel((0, Arc::new(Routes::default())));
     let (targets, targets_in) = watch::channel(Arc::new(Targets::new()));
     let (reports, reports_in) = watch::channel(EdgeReport::default());
+    let (probed, probed_in) = mpsc::channel(EVENTS);
     let relist = Arc::new(Notify::new());
     let shutdown = CancellationToken::new();
 
@@ -182,20 +183,30 @@ pub async fn supervise<E: Engine>(
     let watch = Watch {
         engine: Arc::clone(&engine),
         scope: supervised.scope,
-        events: events.clone(),
+        events,
         relist: Arc::clone(&relist),
         shutdown: shutdown.clone(),
     };
+    status.send_modify(|snapshot| {
+        let EngineIdentity { version, api_version, .. } = identity;
+        let engine = api::EngineVersion { version, api_version };
+        *snapshot = Arc::new(Snapshot { engine: Some(engine), ..Snapshot::clone(snapshot) });
+    });
     let api_state = api::State {
-        project,
-        engine: api::EngineBody { version: identity.version, api_version: identity.api_version },
+        about: api::About {
+            project,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: clock::wall_now(),
+            started_at: now(),
+        },
         status: status.subscribe(),
         commands: asked,
-        now,
+        clock: now,
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(named("watch of the engine", watch.run()));
-    tasks.spawn(named("probe", probe::run(targets_in, probed_into(events), now, shutdown.clone())));
+    tasks.spawn(named("probe", probe::run(targets_in, probed, now, shutdown.clone())));
     tasks.spawn(named("API", api::serve(socket, api_state, shutdown.clone())));
     let edge_task =
         tasks.spawn(named("edge", edge::run(listeners, edge::Limits::STANDARD, routes_in, reports, shutdown.clone())));
@@ -206,6 +217,7 @@ pub async fn supervise<E: Engine>(
         world,
         journal: journal.clone(),
         events: events_in,
+        probed: probed_in,
         asked: asked_in,
         edge: reports_in,
         relist,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +14,11 @@ use tracing::{error, info, warn};
 
 use super::watch::now;
 use super::{Catalog, execute, record};
+use crate::api::{CommandRequest, Snapshot};
 use crate::clock;
 use crate::docker::Engine;
 use crate::journal::Journal;
+use crate::probe::Probed;
 use crate::reconcile::{
     Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Status, Step, Targets, World,
 };
@@ -28,27 +30,6 @@ const WAKE_LAST: Duration = Duration::from_secs(10);
 /// How long calls that are under way may go on after a stop was asked for. What is then left is found again by the
 /// next supervisor.
 const CALLS_END: Duration = Duration::from_secs(5);
-
-/// Something that somebody asks the supervisor for.
-#[derive(Debug)]
-pub struct Asked {
-    /// What.
-    pub wish: Wish,
-    /// Answered with the number under which the status tells how it goes.
-    pub reply: oneshot::Sender<RequestId>,
-}
-
-/// What can be asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wish {
-    /// Replace every replica that these services have now; all services when empty.
-    Recycle(Vec<ServiceName>),
-    /// Remove everything of the project and end.
-    Down {
-        /// The named volumes too.
-        volumes: bool,
-    },
-}
 
 /// How the supervisor is asked to end.
 #[derive(Clone, Debug, Default)]
@@ -67,12 +48,13 @@ pub(super) struct Supervisor<E> {
     pub(super) world: World,
     pub(super) journal: Journal,
     pub(super) events: mpsc::Receiver<Event>,
-    pub(super) asked: mpsc::Receiver<Asked>,
+    pub(super) probed: mpsc::Receiver<Probed>,
+    pub(super) asked: mpsc::Receiver<CommandRequest>,
     pub(super) edge: watch::Receiver<EdgeReport>,
     pub(super) relist: Arc<Notify>,
     pub(super) routes: watch::Sender<(u64, Arc<Routes>)>,
     pub(super) targets: watch::Sender<Arc<Targets>>,
-    pub(super) status: watch::Sender<Arc<Status>>,
+    pub(super) status: watch::Sender<Arc<Snapshot>>,
     pub(super) stop: Stop,
     pub(super) calls: JoinSet<(Action, Outcome)>,
     pub(super) requests: u64,
@@ -90,7 +72,7 @@ pub(super) struct Told {
 
 impl<E: Engine> Supervisor<E> {
     /// Runs until it is asked to end, or until a `down` is done. The last status tells what a `down` left behind.
-    pub(super) async fn run(mut self) -> Arc<Status> {
+    pub(super) async fn run(mut self) -> Arc<Snapshot> {
         let mut down_seen = false;
         loop {
             let step = self.world.plan(now());
@@ -117,15 +99,12 @@ impl<E: Engine> Supervisor<E> {
                 () = leave.cancelled() => break,
                 () = down.cancelled(), if !down_seen => {
                     down_seen = true;
-                    self.ask(Wish::Down { volumes: false });
+                    self.command(Command::Down { volumes: false });
                 }
                 Some(joined) = self.calls.join_next(), if !self.calls.is_empty() => self.ended(joined),
                 Some(event) = self.events.recv() => self.take(event),
-                Some(asked) = self.asked.recv() => {
-                    let number = self.ask(asked.wish);
-                    // Whoever asked may be gone.
-                    drop(asked.reply.send(number));
-                }
+                Some(probed) = self.probed.recv() => self.take_probed(probed),
+                Some(asked) = self.asked.recv() => self.ask(asked),
                 Ok(()) = self.edge.changed() => {
                     let report = self.edge.borrow_and_update().clone();
                     self.world.apply(now(), Event::Edge(report));
@@ -134,8 +113,8 @@ impl<E: Engine> Supervisor<E> {
             }
         }
         self.end_calls().await;
-        let status = self.status.borrow().clone();
-        status
+        let last = self.status.borrow().clone();
+        last
     }
 
     /// Takes an event, and every other one that waits: they are planned on together.
@@ -143,6 +122,15 @@ impl<E: Engine> Supervisor<E> {
         self.apply_seen(event);
         while let Ok(event) = self.events.try_recv() {
             self.apply_seen(event);
+        }
+    }
+
+    /// The same for what probes answered.
+    fn take_probed(&mut self, probed: Probed) {
+        let mut next = Some(probed);
+        while let Some(Probed { asked_at, id, result }) = next {
+            self.world.apply(now(), Event::Probed { asked_at, id, result });
+            next = self.probed.try_recv().ok();
         }
     }
 
@@ -162,10 +150,11 @@ impl<E: Engine> Supervisor<E> {
             }
             changed
         });
-        self.status.send_if_modified(|status| {
-            let changed = **status != step.status;
+        self.status.send_if_modified(|snapshot| {
+            let changed = snapshot.status != step.status || snapshot.finished != step.finished;
             if changed {
-                *status = Arc::new(step.status.clone());
+                let (status, finished) = (step.status.clone(), step.finished);
+                *snapshot = Arc::new(Snapshot { phase: self.phase(), status, finished, engine: snapshot.engine.clone() });
             }
             changed
         });
@@ -180,6 +169,11 @@ impl<E: Engine> Supervisor<E> {
         self.routes.send_replace((epoch, Arc::clone(&routes)));
         self.world.apply(now(), Event::Published { epoch, routes });
         true
+    }
+
+    /// Where the supervisor is in its own life.
+    fn phase(&self) -> &'static str {
+        if self.stop.leave.is_cancelled() || self.stop.down.is_cancelled() { "stopping" } else { "running" }
     }
 
     fn begin(&mut self, planned: Planned) {
@@ -228,17 +222,32 @@ impl<E: Engine> Supervisor<E> {
         self.world.apply(now(), Event::Ended { action, outcome });
     }
 
-    fn ask(&mut self, wish: Wish) -> RequestId {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        let command = match wish {
-            Wish::Recycle(services) => Command::Recycle { request, services: services.into_iter().collect() },
-            Wish::Down { volumes } => Command::Down { volumes },
-        };
+    /// Does what the API passes on. Whoever asked may be gone by the time of the answer.
+    fn ask(&mut self, asked: CommandRequest) {
+        match asked {
+            CommandRequest::Recycle { services, reply } => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                self.command(Command::Recycle { request, services });
+                // The status knows the number before whoever asks for it does.
+                let step = self.world.plan(now());
+                self.publish(&step);
+                drop(reply.send(Ok(request)));
+            }
+            CommandRequest::Down { volumes, reply } => {
+                self.command(Command::Down { volumes });
+                drop(reply.send(Ok(())));
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
         self.journal.note(record::asked(&command));
-        info!(command = ?command, "asked");
+        match &command {
+            Command::Recycle { services, .. } => info!(?services, "recycle was asked for"),
+            Command::Down { volumes } => info!(volumes, "down was asked for"),
+        }
         self.world.apply(now(), Event::Command(command));
-        request
     }
 
     /// Gives calls that are under way a little time.

@@ -2,7 +2,7 @@
 //!
 //! Not here: any decision. What follows from the world is in `plan`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::replica::{Replica, Routed};
 use super::requests::Request;
