@@ -8,7 +8,12 @@ use clap_complete::Shell;
 /// Runs the services of a Compose file as phoenixes: immutable, hardened containers that live for a TTL, then a fresh
 /// one rises, proves its health, takes the traffic, and the old one is removed.
 #[derive(Debug, Parser)]
-#[command(name = "phoenixd", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "phoenixd",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]

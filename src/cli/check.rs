@@ -25,22 +25,28 @@ pub(super) fn verdict(resolved: &ResolvedProject) -> String {
     for (name, service) in &resolved.services {
         let phoenix = &service.service.phoenix;
         // Writing to a string cannot fail.
-        let exceptions = service.findings.iter().filter(|f| matches!(f.kind, FindingKind::Exception(_))).count();
+        let exceptions = service
+            .findings
+            .iter()
+            .filter(|f| matches!(f.kind, FindingKind::Exception(_)))
+            .count();
         let summary = match exceptions {
             0 => "hardened".to_owned(),
             1 => "hardened, with 1 exception".to_owned(),
             n => format!("hardened, with {n} exceptions"),
         };
-        drop(writeln!(text, "{name}: {summary}"));
+        _ = writeln!(text, "{name}: {summary}");
         for finding in &service.findings {
             let line = report::escape(&finding.text).into_owned();
             match finding.kind {
-                FindingKind::Hardened => drop(writeln!(text, "  ok         {line}")),
-                FindingKind::Exception(allow) => drop(writeln!(text, "  exception  {line} (allow: {allow})")),
+                FindingKind::Hardened => _ = writeln!(text, "  ok         {line}"),
+                FindingKind::Exception(allow) => {
+                    _ = writeln!(text, "  exception  {line} (allow: {allow})")
+                }
             }
         }
         let life = phoenix.lifetime();
-        drop(writeln!(
+        _ = writeln!(
             text,
             "  life       {} to {}, {} x {}, surge {}, drain {}",
             report::duration(life.shortest),
@@ -49,10 +55,10 @@ pub(super) fn verdict(resolved: &ResolvedProject) -> String {
             service.container.image,
             phoenix.surge,
             report::duration(phoenix.drain),
-        ));
+        );
     }
     for foreign in &resolved.project.foreign {
-        drop(writeln!(text, "{foreign}: no `x-phoenix`, left to docker compose"));
+        _ = writeln!(text, "{foreign}: no `x-phoenix`, left to docker compose");
     }
     text
 }

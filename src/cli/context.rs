@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::args::Global;
 use super::load::{self, Loaded};
-use super::output::{Complaint, complain};
 use super::logging;
+use super::output::{Complaint, complain};
 use crate::config::{EngineSettings, Environment, StateDir};
 use crate::daemon::{EngineIdentity, NeverPull, ResolvedProject, resolve};
 use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
@@ -36,7 +36,10 @@ pub(super) struct Connected {
 impl Context {
     pub(super) fn new(global: &Global, files: Vec<PathBuf>) -> Self {
         let environment = Environment::read();
-        let state_dir = global.state_dir.clone().unwrap_or_else(|| environment.state_dir());
+        let state_dir = global
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| environment.state_dir());
         let color = io::stderr().is_terminal() && environment.wants_color();
         let mut all = global.files.files.clone();
         all.extend(files);
@@ -70,7 +73,12 @@ impl Context {
 
     /// The project of the Compose files; warnings are said.
     pub(super) fn load(&self) -> Result<Loaded, Complaint> {
-        let loaded = load::load(&self.files, self.project.as_deref(), &self.environment, self.color)?;
+        let loaded = load::load(
+            &self.files,
+            self.project.as_deref(),
+            &self.environment,
+            self.color,
+        )?;
         if !loaded.warnings.is_empty() {
             complain(&loaded.render(&loaded.warnings));
         }
@@ -79,7 +87,13 @@ impl Context {
 
     /// The same where the file is only of help: `None` when it cannot be used.
     pub(super) fn load_quietly(&self) -> Option<Loaded> {
-        load::load(&self.files, self.project.as_deref(), &self.environment, self.color).ok()
+        load::load(
+            &self.files,
+            self.project.as_deref(),
+            &self.environment,
+            self.color,
+        )
+        .ok()
     }
 
     /// The project's name: from `-p` alone where it is given, else from the file.
@@ -99,18 +113,30 @@ impl Context {
     pub(super) async fn connect(&self) -> Result<Connected, Complaint> {
         let settings = self.environment.engine(self.docker_host.as_deref());
         let endpoint = endpoint(&settings)?;
-        let docker = Docker::connect(&endpoint).await.map_err(|error| engine_complaint(&error))?;
-        let info = docker.info().await.map_err(|error| engine_complaint(&error))?;
+        let docker = Docker::connect(&endpoint)
+            .await
+            .map_err(|error| engine_complaint(&error))?;
+        let info = docker
+            .info()
+            .await
+            .map_err(|error| engine_complaint(&error))?;
         let identity = EngineIdentity {
             id: info.id,
-            version: info.version,
-            api_version: docker.api_version().to_string(),
+            version: docker.about().version.clone(),
+            api_version: docker.about().api_version.to_string(),
         };
-        Ok(Connected { docker: Arc::new(docker), identity })
+        Ok(Connected {
+            docker: Arc::new(docker),
+            identity,
+        })
     }
 
     /// Joins the project with its images, without pulling.
-    pub(super) async fn resolve(&self, docker: &Docker, loaded: &Loaded) -> Result<ResolvedProject, Complaint> {
+    pub(super) async fn resolve(
+        &self,
+        docker: &Docker,
+        loaded: &Loaded,
+    ) -> Result<ResolvedProject, Complaint> {
         let resolved = resolve(docker, &loaded.project, &NeverPull).await;
         self.resolved(loaded, resolved)
     }
@@ -143,8 +169,9 @@ fn endpoint(settings: &EngineSettings) -> Result<Endpoint, Complaint> {
     let mut endpoint = Endpoint::parse(settings.host.as_deref().unwrap_or_default(), &tls)
         .map_err(|error| Complaint::unmet(Chain(&error).to_string()))?;
     if let Some(version) = &settings.api_version {
-        let version: ApiVersion =
-            version.parse().map_err(|error: ApiVersionError| Complaint::unmet(Chain(&error).to_string()))?;
+        let version: ApiVersion = version
+            .parse()
+            .map_err(|error: ApiVersionError| Complaint::unmet(Chain(&error).to_string()))?;
         endpoint.api_version = Some(version);
     }
     Ok(endpoint)
@@ -161,6 +188,7 @@ pub(super) fn engine_complaint(error: &docker::Error) -> Complaint {
         docker::Error::NotFound { .. }
         | docker::Error::Conflict { .. }
         | docker::Error::Refused { .. }
+        | docker::Error::Unusable { .. }
         | docker::Error::Malformed { .. } => complaint,
     }
 }

@@ -1,7 +1,5 @@
 //! `phoenixd down`: by the supervisor where one runs, else by this process.
 
-use std::sync::Arc;
-
 use super::context::{Context, runtime};
 use super::output::{Complaint, Exit};
 use super::recycle::api_complaint;
@@ -35,14 +33,26 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
         };
         let last = ended.map_err(|error| start_complaint(&error))?;
         say_left(&last);
-        Ok(if last.finished && last.status.left.is_empty() { Exit::Success } else { Exit::Unmet })
+        Ok(if last.finished && last.status.left.is_empty() {
+            Exit::Success
+        } else {
+            Exit::Unmet
+        })
     })
 }
 
 async fn by_supervisor(client: Client, volumes: bool) -> Result<Exit, Complaint> {
-    let left = client.down(volumes).await.map_err(|error| api_complaint(&error))?.left;
+    let left = client
+        .down(volumes)
+        .await
+        .map_err(|error| api_complaint(&error))?
+        .left;
     for left in &left {
         super::output::complain(&format!("warning: left behind: {left}\n"));
     }
-    Ok(if left.is_empty() { Exit::Success } else { Exit::Unmet })
+    Ok(if left.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Unmet
+    })
 }

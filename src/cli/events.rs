@@ -14,16 +14,25 @@ pub(super) fn run(context: &Context, follow: bool) -> Result<Exit, Complaint> {
     let state = context.state(&project);
     let path = state.journal();
     let nothing = || {
-        Complaint::unmet(format!("there is no journal of project `{project}` in {}", state.dir.display()))
-            .hint("`phoenixd up` begins one; name another directory with `--state-dir`")
+        Complaint::unmet(format!(
+            "there is no journal of project `{project}` in {}",
+            state.dir.display()
+        ))
+        .hint("`phoenixd up` begins one; name another directory with `--state-dir`")
     };
     if follow {
         if !state.dir.is_dir() {
             return Err(nothing());
         }
         // A reader that goes away ends the command, even while nothing is written.
-        let until = if io::stdout().is_terminal() { None } else { io::stdout().as_fd().try_clone_to_owned().ok() };
-        return print_all(journal::follow(&path, journal::From::Start, until).map_err(|error| broken(&error))?);
+        let until = if io::stdout().is_terminal() {
+            None
+        } else {
+            io::stdout().as_fd().try_clone_to_owned().ok()
+        };
+        return print_all(
+            journal::follow(&path, journal::From::Start, until).map_err(|error| broken(&error))?,
+        );
     }
     if !path.exists() {
         return Err(nothing());
@@ -37,7 +46,8 @@ fn print_all(lines: impl Iterator<Item = Result<Line, journal::Error>>) -> Resul
     for line in lines {
         match line {
             Ok(line) => {
-                let text = serde_json::to_string(&line).map_err(|error| Complaint::unexpected(error.to_string()))?;
+                let text = serde_json::to_string(&line)
+                    .map_err(|error| Complaint::unexpected(error.to_string()))?;
                 match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit),

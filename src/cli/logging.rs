@@ -20,13 +20,23 @@ pub(super) fn init(format: LogFormat, verbose: u8, is_daemon: bool, environment:
     };
     let filter = EnvFilter::builder().with_default_directive(level.into());
     let mut filter = filter.parse_lossy(environment.log_filter().unwrap_or_default());
-    for quiet in ["bollard=info", "hyper=info", "hyper_util=info", "rustls=info", "h2=info"] {
+    for quiet in [
+        "bollard=info",
+        "hyper=info",
+        "hyper_util=info",
+        "rustls=info",
+        "h2=info",
+    ] {
         if let Ok(directive) = quiet.parse() {
             filter = filter.add_directive(directive);
         }
     }
     let color = io::stderr().is_terminal() && environment.wants_color();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(color)
+        .with_target(false);
     // A second call, as tests make, keeps the first.
     match format {
         LogFormat::Text => drop(builder.try_init()),

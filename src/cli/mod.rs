@@ -41,7 +41,11 @@ pub fn run() -> ExitCode {
 fn not_parsed(error: &clap::Error) -> ExitCode {
     // A closed pipe is all that can go wrong, and then nobody listens.
     drop(error.print());
-    if error.use_stderr() { Exit::Unmet.into() } else { Exit::Success.into() }
+    if error.use_stderr() {
+        Exit::Unmet.into()
+    } else {
+        Exit::Success.into()
+    }
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
@@ -55,12 +59,17 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
         }
         Command::Man => {
             let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(cannot_print)?;
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut text)
+                .map_err(cannot_print)?;
             print_bytes(&text)
         }
         Command::DemoApp => demo::app(),
         Command::Demo(args) => demo::run(&context(Vec::new()), &args),
-        Command::Up { files, down_on_exit } => up::run(&context(files.files), down_on_exit),
+        Command::Up {
+            files,
+            down_on_exit,
+        } => up::run(&context(files.files), down_on_exit),
         Command::Down { files, volumes } => down::run(&context(files.files), volumes),
         Command::Check { files } => check::run(&context(files.files)),
         Command::Plan { files, format } => plan::run(&context(files.files), format),
@@ -75,7 +84,10 @@ fn print_bytes(bytes: &[u8]) -> Result<Exit, Complaint> {
     Ok(Exit::Success)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function of the error")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of the error"
+)]
 fn cannot_print(error: std::io::Error) -> Complaint {
     Complaint::unexpected(format!("cannot write to stdout: {error}"))
 }

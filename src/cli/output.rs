@@ -38,12 +38,20 @@ pub struct Complaint {
 impl Complaint {
     /// The user's input, or a wish that could not be met.
     pub fn unmet(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Unmet, text: text.into(), hint: None }
+        Self {
+            exit: Exit::Unmet,
+            text: text.into(),
+            hint: None,
+        }
     }
 
     /// Something that should not happen.
     pub fn unexpected(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Unexpected, text: text.into(), hint: None }
+        Self {
+            exit: Exit::Unexpected,
+            text: text.into(),
+            hint: None,
+        }
     }
 
     /// The same with what to do.
@@ -55,7 +63,11 @@ impl Complaint {
 
     /// The text for stderr: an error, a blank line, a hint.
     pub fn render(&self) -> String {
-        let mut text = if self.text.starts_with("error") { self.text.clone() } else { format!("error: {}", self.text) };
+        let mut text = if self.text.starts_with("error") {
+            self.text.clone()
+        } else {
+            format!("error: {}", self.text)
+        };
         if let Some(hint) = &self.hint {
             text.push_str("\n\nhint: ");
             text.push_str(hint);
@@ -73,7 +85,10 @@ impl Complaint {
 /// Anything else that goes wrong with stdout.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

@@ -20,10 +20,14 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
     let text = runtime()?.block_on(async {
         let connected = context.connect().await?;
         let resolved = context.resolve(&connected.docker, &loaded).await?;
-        let preview =
-            preview(&*connected.docker, &resolved.project.name, &resolved.scope(), resolved.wanted())
-                .await
-                .map_err(|error| engine_complaint(&error))?;
+        let preview = preview(
+            &*connected.docker,
+            &resolved.project.name,
+            &resolved.scope(),
+            resolved.wanted(),
+        )
+        .await
+        .map_err(|error| engine_complaint(&error))?;
         Ok(match format {
             PlanFormat::Text => as_text(&preview),
             PlanFormat::Json => as_json(&preview, &resolved),
@@ -37,18 +41,26 @@ fn as_text(preview: &Preview) -> String {
     let mut text = String::new();
     for planned in &preview.actions {
         // Writing to a string cannot fail.
-        drop(writeln!(text, "{}: {}", planned.action, planned.reason));
+        _ = writeln!(text, "{}: {}", planned.action, planned.reason);
     }
     for row in &preview.status.replicas {
         if let Some(waits) = &row.waiting_on {
-            drop(writeln!(text, "{} waits: {}", row.replica, waits.describe(preview.now)));
+            _ = writeln!(
+                text,
+                "{} waits: {}",
+                row.replica,
+                waits.describe(preview.now)
+            );
         }
     }
     for (name, service) in &preview.status.services {
         if let Some(waits) = &service.waiting_on
-            && preview.actions.iter().all(|planned| planned.action.service() != Some(name))
+            && preview
+                .actions
+                .iter()
+                .all(|planned| planned.action.service() != Some(name))
         {
-            drop(writeln!(text, "{name} waits: {}", waits.describe(preview.now)));
+            _ = writeln!(text, "{name} waits: {}", waits.describe(preview.now));
         }
     }
     if text.is_empty() {
@@ -72,8 +84,11 @@ fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
             })
         })
         .collect();
-    let bodies: BTreeMap<&str, Value> =
-        resolved.services.keys().map(|name| (name.as_str(), body_of(name, preview, resolved))).collect();
+    let bodies: BTreeMap<&str, Value> = resolved
+        .services
+        .keys()
+        .map(|name| (name.as_str(), body_of(name, preview, resolved)))
+        .collect();
     let plan = json!({
         "project": resolved.project.name.as_str(),
         "actions": actions,
@@ -84,18 +99,43 @@ fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
 
 /// The body of the service's next birth: of the planned one, else of the one that would come next.
 fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) -> Value {
-    let planned = preview.actions.iter().find_map(|planned| match &planned.action {
-        Action::Create { replica, generation, .. } if replica.service == *name => Some((replica.clone(), *generation)),
-        _ => None,
-    });
-    let rows = || preview.status.replicas.iter().filter(|row| row.replica.service == *name);
+    let planned = preview
+        .actions
+        .iter()
+        .find_map(|planned| match &planned.action {
+            Action::Create {
+                replica,
+                generation,
+                ..
+            } if replica.service == *name => Some((replica.clone(), *generation)),
+            _ => None,
+        });
+    let rows = || {
+        preview
+            .status
+            .replicas
+            .iter()
+            .filter(|row| row.replica.service == *name)
+    };
     let (replica, generation) = planned.unwrap_or_else(|| {
-        let last = rows().map(|row| row.replica.serial).max().unwrap_or(Serial(0));
-        let generation = preview.status.services.get(name).and_then(|service| service.generation);
-        (ReplicaName::new(name.clone(), last.next()), generation.unwrap_or(Generation(1)))
+        let last = rows()
+            .map(|row| row.replica.serial)
+            .max()
+            .unwrap_or(Serial(0));
+        let generation = preview
+            .status
+            .services
+            .get(name)
+            .and_then(|service| service.generation);
+        (
+            ReplicaName::new(name.clone(), last.next()),
+            generation.unwrap_or(Generation(1)),
+        )
     });
     let wanted = resolved.wanted();
-    let Some((service, desired)) = resolved.services.get(name).zip(wanted.get(name)) else { return Value::Null };
+    let Some((service, desired)) = resolved.services.get(name).zip(wanted.get(name)) else {
+        return Value::Null;
+    };
     body_json(&Birth {
         project: resolved.project.name.clone(),
         replica,

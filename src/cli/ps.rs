@@ -44,7 +44,10 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
 }
 
 /// What the engine alone knows. The file, where there is one, tells how long each replica may live.
-async fn unsupervised(context: &Context, project: &crate::spec::ProjectName) -> Result<Vec<Row>, Complaint> {
+async fn unsupervised(
+    context: &Context,
+    project: &crate::spec::ProjectName,
+) -> Result<Vec<Row>, Complaint> {
     let connected = context.connect().await?;
     let (scope, wanted) = match context.load_quietly() {
         Some(loaded) => match context.resolve(&connected.docker, &loaded).await {
@@ -52,46 +55,83 @@ async fn unsupervised(context: &Context, project: &crate::spec::ProjectName) -> 
             Err(_) => (scope(&loaded.project), BTreeMap::new()),
         },
         None => {
-            let nothing = Scope { project: project.clone(), networks: [].into(), volumes: [].into() };
+            let nothing = Scope {
+                project: project.clone(),
+                networks: [].into(),
+                volumes: [].into(),
+            };
             (nothing, BTreeMap::new())
         }
     };
-    let preview =
-        preview(&*connected.docker, project, &scope, wanted).await.map_err(|error| engine_complaint(&error))?;
+    let preview = preview(&*connected.docker, project, &scope, wanted)
+        .await
+        .map_err(|error| engine_complaint(&error))?;
     Ok(rows(&preview.status, preview.now))
 }
 
 fn as_json(rows: &[Row]) -> Result<String, Complaint> {
-    let mut text = serde_json::to_string_pretty(rows)
-        .map_err(|error| Complaint::unexpected(format!("cannot write the list as JSON: {error}")))?;
+    let mut text = serde_json::to_string_pretty(rows).map_err(|error| {
+        Complaint::unexpected(format!("cannot write the list as JSON: {error}"))
+    })?;
     text.push('\n');
     Ok(text)
 }
 
 fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["SERVICE", "REPLICA", "CONTAINER", "STAGE", "READY", "AGE", "LEFT", "GEN", "WAITING ON"]);
+    table
+        .load_style(TableStyle::new())
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header([
+        "SERVICE",
+        "REPLICA",
+        "CONTAINER",
+        "STAGE",
+        "READY",
+        "AGE",
+        "LEFT",
+        "GEN",
+        "WAITING ON",
+    ]);
     for row in rows {
-        let text = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), |text| report::escape(text).into_owned());
-        let short = row.container_id.as_deref().and_then(|id| id.get(..12)).unwrap_or("-").to_owned();
+        let text = |value: &Option<String>| {
+            value
+                .as_deref()
+                .map_or("-".to_owned(), |text| report::escape(text).into_owned())
+        };
+        let short = row
+            .container_id
+            .as_deref()
+            .and_then(|id| id.get(..12))
+            .unwrap_or("-")
+            .to_owned();
         table.add_row([
             report::escape(&row.service).into_owned(),
             text(&row.replica),
             short,
             row.stage.clone(),
             if row.ready { "yes" } else { "no" }.to_owned(),
-            row.age_seconds.map_or("-".to_owned(), |age| report::duration(Duration::from_secs(age))),
+            row.age_seconds.map_or("-".to_owned(), |age| {
+                report::duration(Duration::from_secs(age))
+            }),
             row.ttl_remaining_seconds.map_or("-".to_owned(), left),
-            row.generation.map_or("-".to_owned(), |generation| generation.to_string()),
+            row.generation
+                .map_or("-".to_owned(), |generation| generation.to_string()),
             text(&row.waiting_on),
         ]);
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     lines.join("\n") + "\n"
 }
 
 fn left(seconds: i64) -> String {
     let span = report::duration(Duration::from_secs(seconds.unsigned_abs()));
-    if seconds < 0 { format!("{span} overdue") } else { span }
+    if seconds < 0 {
+        format!("{span} overdue")
+    } else {
+        span
+    }
 }

@@ -10,14 +10,25 @@ pub(super) fn run(context: &Context, services: &[String]) -> Result<Exit, Compla
     let project = context.project_name()?;
     let socket = context.state(&project).socket();
     runtime()?.block_on(async {
-        let client = Client::connect(socket).await.map_err(|error| api_complaint(&error))?;
-        let request = client.recycle(services).await.map_err(|error| api_complaint(&error))?;
-        let ended = client.wait_request(request).await.map_err(|error| api_complaint(&error))?;
+        let client = Client::connect(socket)
+            .await
+            .map_err(|error| api_complaint(&error))?;
+        let request = client
+            .recycle(services)
+            .await
+            .map_err(|error| api_complaint(&error))?;
+        let ended = client
+            .wait_request(request)
+            .await
+            .map_err(|error| api_complaint(&error))?;
         match ended.state {
             RequestPhase::Done => Ok(Exit::Success),
             RequestPhase::Pending | RequestPhase::Failed => {
-                let why = ended.error.unwrap_or_else(|| "the supervisor ended before it was done".to_owned());
-                Err(Complaint::unmet(format!("not recycled: {why}")).hint("what ran before still runs"))
+                let why = ended
+                    .error
+                    .unwrap_or_else(|| "the supervisor ended before it was done".to_owned());
+                Err(Complaint::unmet(format!("not recycled: {why}"))
+                    .hint("what ran before still runs"))
             }
         }
     })

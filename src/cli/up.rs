@@ -10,7 +10,9 @@ use super::context::{Connected, Context, runtime};
 use super::load::Loaded;
 use super::output::{Complaint, Exit, complain};
 use crate::api::Snapshot;
-use crate::daemon::{Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve, supervise};
+use crate::daemon::{
+    Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve, supervise,
+};
 use crate::docker::Docker;
 use crate::reconcile::Status;
 use crate::report::Chain;
@@ -36,7 +38,12 @@ pub(super) fn run(context: &Context, down_on_exit: bool) -> Result<Exit, Complai
 /// The status of a supervisor that has not begun.
 pub(super) fn new_status() -> watch::Sender<Arc<Snapshot>> {
     let status = Status::default();
-    watch::Sender::new(Arc::new(Snapshot { phase: "starting", engine: None, status, finished: false }))
+    watch::Sender::new(Arc::new(Snapshot {
+        phase: "starting",
+        engine: None,
+        status,
+        finished: false,
+    }))
 }
 
 /// Supervises a resolved project until `stop` says so; errors are worded for the user.
@@ -81,16 +88,20 @@ pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
 pub(super) fn start_complaint(error: &StartError) -> Complaint {
     let text = Chain(error).to_string();
     match error {
-        StartError::Lock(crate::daemon::LockError::Taken { .. }) => Complaint::unmet(text)
-            .hint("`phoenixd ps` shows what it does; end it with SIGTERM before you start another one"),
+        StartError::Lock(crate::daemon::LockError::Taken { .. }) => Complaint::unmet(text).hint(
+            "`phoenixd ps` shows what it does; end it with SIGTERM before you start another one",
+        ),
         StartError::Lock(crate::daemon::LockError::StateDir { .. }) => {
             Complaint::unmet(text).hint("name a directory that you may write to with `--state-dir`")
         }
         StartError::Port(port) => Complaint::unmet(text).hint(port.hint()),
-        StartError::Journal(_) | StartError::Api(_) | StartError::List { .. } | StartError::Externals(_) => {
-            Complaint::unmet(text)
+        StartError::Journal(_)
+        | StartError::Api(_)
+        | StartError::List { .. }
+        | StartError::Externals(_) => Complaint::unmet(text),
+        StartError::TaskEnded(_) => {
+            Complaint::unexpected(text).hint("replicas keep running; `phoenixd up` adopts them")
         }
-        StartError::TaskEnded(_) => Complaint::unexpected(text).hint("replicas keep running; `phoenixd up` adopts them"),
     }
 }
 
@@ -102,7 +113,8 @@ pub(super) fn on_signals(
     stop: Stop,
     down_on_exit: bool,
 ) -> Result<impl Future<Output = Result<Exit, Complaint>>, Complaint> {
-    let cannot = |error: std::io::Error| Complaint::unexpected(format!("cannot watch signals: {error}"));
+    let cannot =
+        |error: std::io::Error| Complaint::unexpected(format!("cannot watch signals: {error}"));
     let mut term = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut int = signal(SignalKind::interrupt()).map_err(cannot)?;
     Ok(async move {
@@ -135,6 +147,9 @@ pub(super) struct Pull<'a>(pub(super) &'a Docker);
 impl Missing for Pull<'_> {
     async fn get(&self, image: &ImageRef) -> Result<(), String> {
         info!(%image, "pulling");
-        self.0.pull(image, None, |_| {}).await.map_err(|error| Chain(&error).to_string())
+        self.0
+            .pull(image, None, |_| {})
+            .await
+            .map_err(|error| Chain(&error).to_string())
     }
 }

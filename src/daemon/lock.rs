@@ -45,12 +45,21 @@ impl Lock {
     ///
     /// # Errors
     /// Another supervisor has it, or the directory cannot be used.
-    pub fn take(dir: &Path, lock: &Path, project: &ProjectName, engine: &str) -> Result<Self, Error> {
+    pub fn take(
+        dir: &Path,
+        lock: &Path,
+        project: &ProjectName,
+        engine: &str,
+    ) -> Result<Self, Error> {
         let cannot = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::StateDir { path, source }
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot(dir))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(cannot(dir))?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,7 +71,10 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::Taken { project: project.clone(), holder: read_pid(&mut file) });
+                return Err(Error::Taken {
+                    project: project.clone(),
+                    holder: read_pid(&mut file),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(cannot(lock)(source)),
         }
@@ -71,12 +83,18 @@ impl Lock {
         let name = match UnixDatagram::bind_addr(&address) {
             Ok(name) => name,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                return Err(Error::Taken { project: project.clone(), holder: None });
+                return Err(Error::Taken {
+                    project: project.clone(),
+                    holder: None,
+                });
             }
             Err(source) => return Err(cannot(lock)(source)),
         };
         write_pid(&mut file).map_err(cannot(lock))?;
-        Ok(Self { _file: file, _name: name })
+        Ok(Self {
+            _file: file,
+            _name: name,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::watch::now;
 use crate::docker::{Engine, Error, Scope};
-use crate::reconcile::{Desired, Event, Limits, Planned, Status, Time, World};
+use crate::reconcile::{Desired, Event, Limits, Outcome, Planned, Sight, Status, Time, World};
 use crate::spec::{ProjectName, ServiceName};
 
 /// What a supervisor that started now would see and begin with.
@@ -39,17 +39,40 @@ pub async fn preview<E: Engine>(
     let now = now();
     let step = world.plan(now);
     let actions = all_births(world, now, step.actions);
-    Ok(Preview { actions, status: step.status, now })
+    Ok(Preview {
+        actions,
+        status: step.status,
+        now,
+    })
 }
 
-/// A plan holds one birth of a service at a time; a person wants to see the others too. So each is begun in thought,
-/// and the plan asked again, until nothing new comes.
+/// A plan holds what is legal now: a network before its first replica, one birth of a service at a time. A person wants
+/// to see what follows at once, too; so each action is begun in thought, networks and volumes are taken as made, and the
+/// plan is asked again, until nothing new comes.
 fn all_births(mut world: World, now: Time, first: Vec<Planned>) -> Vec<Planned> {
     let mut all = Vec::new();
     let mut next = first;
     while !next.is_empty() {
         for planned in &next {
-            world.apply(now, Event::Began { action: planned.action.clone(), reason: planned.reason.clone() });
+            let action = planned.action.clone();
+            let reason = planned.reason.clone();
+            let is_resource = action.replica().is_none() && action.container().is_none();
+            world.apply(
+                now,
+                Event::Began {
+                    action: action.clone(),
+                    reason,
+                },
+            );
+            if is_resource {
+                world.apply(
+                    now,
+                    Event::Ended {
+                        action,
+                        outcome: Outcome::Done(Sight::Nothing),
+                    },
+                );
+            }
         }
         all.append(&mut next);
         next = world.plan(now).actions;

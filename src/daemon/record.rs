@@ -13,19 +13,32 @@ pub(super) fn ended(action: &Action, outcome: &Outcome) -> Record {
     let record = about(Kind::Ended, action);
     match outcome {
         Outcome::Done(sight) => with_sight(record.outcome("done"), sight),
-        Outcome::Failed { failure, sight } => {
-            with_sight(record.outcome("failed").detail("error", failure.message.as_str()), sight)
-        }
-        Outcome::Unknown { failure } => record.outcome("unknown").detail("error", failure.message.as_str()),
+        Outcome::Failed { failure, sight } => with_sight(
+            record
+                .outcome("failed")
+                .detail("error", failure.message.as_str()),
+            sight,
+        ),
+        Outcome::Unknown { failure } => record
+            .outcome("unknown")
+            .detail("error", failure.message.as_str()),
     }
 }
 
 /// Something that happened outside, where it is worth a record: what every listing repeats is not.
 pub(super) fn of_event(event: &Event) -> Option<Record> {
     match event {
-        Event::Seen { id, observed: None, .. } => Some(Record::new(Kind::Seen).container(id).outcome("gone")),
-        Event::Seen { id, observed: Some(observed), .. } => {
-            let record = Record::new(Kind::Seen).container(id).outcome(format!("{:?}", observed.state));
+        Event::Seen {
+            id, observed: None, ..
+        } => Some(Record::new(Kind::Seen).container(id).outcome("gone")),
+        Event::Seen {
+            id,
+            observed: Some(observed),
+            ..
+        } => {
+            let record = Record::new(Kind::Seen)
+                .container(id)
+                .outcome(format!("{:?}", observed.state));
             Some(match &observed.identity {
                 Some(identity) => record
                     .service(&identity.replica.service)
@@ -34,9 +47,11 @@ pub(super) fn of_event(event: &Event) -> Option<Record> {
                 None => record,
             })
         }
-        Event::Unreachable { error } => {
-            Some(Record::new(Kind::Seen).outcome("engine unreachable").detail("error", error.as_str()))
-        }
+        Event::Unreachable { error } => Some(
+            Record::new(Kind::Seen)
+                .outcome("engine unreachable")
+                .detail("error", error.as_str()),
+        ),
         Event::Wanted(_)
         | Event::Listed { .. }
         | Event::Probed { .. }
@@ -53,8 +68,14 @@ pub(super) fn asked(command: &Command) -> Record {
     let record = Record::new(Kind::Asked);
     match command {
         Command::Recycle { request, services } => {
-            let names: Vec<&str> = services.iter().map(crate::spec::ServiceName::as_str).collect();
-            record.action("recycle").detail("request", request.0).detail("services", names)
+            let names: Vec<&str> = services
+                .iter()
+                .map(crate::spec::ServiceName::as_str)
+                .collect();
+            record
+                .action("recycle")
+                .detail("request", request.0)
+                .detail("services", names)
         }
         Command::Down { volumes } => record.action("down").detail("volumes", *volumes),
     }
@@ -69,15 +90,25 @@ fn about(kind: Kind, action: &Action) -> Record {
         record = record.container(id);
     }
     match action {
-        Action::Create { generation, spec_hash, .. } => {
-            record.generation(*generation).detail("spec_hash", spec_hash.as_str())
-        }
+        Action::Create {
+            generation,
+            spec_hash,
+            ..
+        } => record
+            .generation(*generation)
+            .detail("spec_hash", spec_hash.as_str()),
         Action::Connect { network, .. } => record.detail("network", network.as_str()),
-        Action::CreateNetwork(name) | Action::RemoveNetwork(name) => record.detail("network", name.as_str()),
-        Action::CreateVolume(name) | Action::RemoveVolume(name) => record.detail("volume", name.as_str()),
-        Action::Start { .. } | Action::Look { .. } | Action::Drain { .. } | Action::Stop { .. } | Action::Remove { .. } => {
-            record
+        Action::CreateNetwork(name) | Action::RemoveNetwork(name) => {
+            record.detail("network", name.as_str())
         }
+        Action::CreateVolume(name) | Action::RemoveVolume(name) => {
+            record.detail("volume", name.as_str())
+        }
+        Action::Start { .. }
+        | Action::Look { .. }
+        | Action::Drain { .. }
+        | Action::Stop { .. }
+        | Action::Remove { .. } => record,
     }
 }
 
@@ -87,7 +118,11 @@ fn with_sight(record: Record, sight: &Sight) -> Record {
         Sight::Gone { .. } => record.detail("now", "gone"),
         Sight::Container { observed, .. } => {
             let record = record.detail("now", format!("{:?}", observed.state));
-            if record.container_id.is_none() { record.container(&observed.id) } else { record }
+            if record.container_id.is_none() {
+                record.container(&observed.id)
+            } else {
+                record
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ use super::Catalog;
 use crate::docker::{self, Engine, Error, Scope};
 use crate::reconcile::{Desired, Listing};
 use crate::spec::{
-    self, Diagnostic, ImageFacts, ImageRef, NetworkName, Project, Published, Resolved, Service, ServiceName, VolumeName,
+    self, Diagnostic, ImageFacts, ImageRef, NetworkName, Project, Published, Resolved, Service,
+    ServiceName, VolumeName,
 };
 
 /// A project whose services are joined with their images.
@@ -59,8 +60,10 @@ pub async fn resolve<E: Engine>(
             }
         }
     }
-    let resolved =
-        (!spec::has_errors(&diagnostics)).then(|| ResolvedProject { project: project.clone(), services });
+    let resolved = (!spec::has_errors(&diagnostics)).then(|| ResolvedProject {
+        project: project.clone(),
+        services,
+    });
     Ok((resolved, diagnostics))
 }
 
@@ -82,22 +85,45 @@ async fn facts<E: Engine>(
         Err(why) => why,
     };
     let message = format!("image `{image}` is not there: {why}");
-    Ok(Err(Diagnostic::error("no-image", service.place("image"), service.path("image"), message)
-        .hint(format!("check the name, or get it: `docker pull {image}`"))))
+    Ok(Err(Diagnostic::error(
+        "no-image",
+        service.place("image"),
+        service.path("image"),
+        message,
+    )
+    .hint(format!(
+        "check the name, or get it: `docker pull {image}`"
+    ))))
 }
 
 impl ResolvedProject {
     /// What the core wants.
     pub fn wanted(&self) -> BTreeMap<ServiceName, Desired> {
-        self.services.iter().map(|(name, resolved)| (name.clone(), self.desired(resolved))).collect()
+        self.services
+            .iter()
+            .map(|(name, resolved)| (name.clone(), self.desired(resolved)))
+            .collect()
     }
 
     fn desired(&self, resolved: &Resolved) -> Desired {
         let container = &resolved.container;
-        let networks: Vec<NetworkName> =
-            container.attachments().iter().map(|attachment| attachment.network.clone()).collect();
-        let own_networks = self.project.networks.iter().filter(|network| !network.external).map(|network| &network.name);
-        let own_volumes = self.project.volumes.iter().filter(|volume| !volume.external).map(|volume| &volume.name);
+        let networks: Vec<NetworkName> = container
+            .attachments()
+            .iter()
+            .map(|attachment| attachment.network.clone())
+            .collect();
+        let own_networks = self
+            .project
+            .networks
+            .iter()
+            .filter(|network| !network.external)
+            .map(|network| &network.name);
+        let own_volumes = self
+            .project
+            .volumes
+            .iter()
+            .filter(|volume| !volume.external)
+            .map(|volume| &volume.name);
         let mounted: BTreeSet<&VolumeName> = container
             .mounts
             .iter()
@@ -114,8 +140,14 @@ impl ResolvedProject {
             policy: resolved.policy,
             stop_grace: container.stop_grace,
             published: resolved.service.published.clone(),
-            makes_networks: own_networks.filter(|name| networks.contains(name)).cloned().collect(),
-            makes_volumes: own_volumes.filter(|name| mounted.contains(name)).cloned().collect(),
+            makes_networks: own_networks
+                .filter(|name| networks.contains(name))
+                .cloned()
+                .collect(),
+            makes_volumes: own_volumes
+                .filter(|name| mounted.contains(name))
+                .cloned()
+                .collect(),
             networks,
         }
     }
@@ -129,8 +161,18 @@ impl ResolvedProject {
                 .iter()
                 .map(|(name, resolved)| (name.clone(), Arc::new(resolved.container.clone())))
                 .collect(),
-            networks: self.project.networks.iter().map(|network| (network.name.clone(), network.clone())).collect(),
-            volumes: self.project.volumes.iter().map(|volume| (volume.name.clone(), volume.clone())).collect(),
+            networks: self
+                .project
+                .networks
+                .iter()
+                .map(|network| (network.name.clone(), network.clone()))
+                .collect(),
+            volumes: self
+                .project
+                .volumes
+                .iter()
+                .map(|volume| (volume.name.clone(), volume.clone()))
+                .collect(),
         }
     }
 
@@ -141,7 +183,10 @@ impl ResolvedProject {
 
     /// Every port that the edge binds.
     pub fn ports(&self) -> BTreeSet<Published> {
-        self.services.values().flat_map(|resolved| resolved.service.published.iter().copied()).collect()
+        self.services
+            .values()
+            .flat_map(|resolved| resolved.service.published.iter().copied())
+            .collect()
     }
 
     /// Networks and volumes that somebody else has to make, and has not.
@@ -153,12 +198,30 @@ impl ResolvedProject {
                 format!("{what}s.{key}"),
                 format!("the external {what} `{name}` does not exist"),
             )
-            .hint(format!("make it (`docker {what} create {name}`), or remove `external: true`"))
+            .hint(format!(
+                "make it (`docker {what} create {name}`), or remove `external: true`"
+            ))
         };
-        let networks = self.project.networks.iter().filter(|network| network.external);
+        let networks = self
+            .project
+            .networks
+            .iter()
+            .filter(|network| network.external);
         let networks = networks
-            .filter(|network| !listing.networks.iter().any(|seen| seen.name == network.name))
-            .map(|network| missing("network", &network.key, network.name.as_str(), &network.place));
+            .filter(|network| {
+                !listing
+                    .networks
+                    .iter()
+                    .any(|seen| seen.name == network.name)
+            })
+            .map(|network| {
+                missing(
+                    "network",
+                    &network.key,
+                    network.name.as_str(),
+                    &network.place,
+                )
+            });
         let volumes = self.project.volumes.iter().filter(|volume| volume.external);
         let volumes = volumes
             .filter(|volume| !listing.volumes.iter().any(|seen| seen.name == volume.name))
@@ -171,7 +234,15 @@ impl ResolvedProject {
 pub fn scope(project: &Project) -> Scope {
     Scope {
         project: project.name.clone(),
-        networks: project.networks.iter().map(|network| network.name.clone()).collect(),
-        volumes: project.volumes.iter().map(|volume| volume.name.clone()).collect(),
+        networks: project
+            .networks
+            .iter()
+            .map(|network| network.name.clone())
+            .collect(),
+        volumes: project
+            .volumes
+            .iter()
+            .map(|volume| volume.name.clone())
+            .collect(),
     }
 }

@@ -69,7 +69,11 @@ impl Supervised {
                 networks: BTreeMap::new(),
                 volumes: BTreeMap::new(),
             },
-            scope: Scope { project: project.clone(), networks: BTreeSet::new(), volumes: BTreeSet::new() },
+            scope: Scope {
+                project: project.clone(),
+                networks: BTreeSet::new(),
+                volumes: BTreeSet::new(),
+            },
             ports: BTreeSet::new(),
             project,
         }
@@ -144,14 +148,26 @@ pub async fn supervise<E: Engine>(
     resolved: Option<&ResolvedProject>,
     around: Surroundings<E>,
 ) -> Result<Arc<Snapshot>, StartError> {
-    let Surroundings { engine, identity, state, stop, command, status } = around;
+    let Surroundings {
+        engine,
+        identity,
+        state,
+        stop,
+        command,
+        status,
+    } = around;
     let project = supervised.project.clone();
     let _lock = Lock::take(&state.dir, &state.lock(), &project, &identity.id)?;
     let listing = engine
         .list(&supervised.scope)
         .await
-        .map_err(|source| StartError::List { project: project.clone(), source })?;
-    let missing = resolved.map(|resolved| resolved.missing_externals(&listing)).unwrap_or_default();
+        .map_err(|source| StartError::List {
+            project: project.clone(),
+            source,
+        })?;
+    let missing = resolved
+        .map(|resolved| resolved.missing_externals(&listing))
+        .unwrap_or_default();
     if !missing.is_empty() {
         return Err(StartError::Externals(missing));
     }
@@ -188,9 +204,19 @@ pub async fn supervise<E: Engine>(
         shutdown: shutdown.clone(),
     };
     status.send_modify(|snapshot| {
-        let EngineIdentity { version, api_version, .. } = identity;
-        let engine = api::EngineVersion { version, api_version };
-        *snapshot = Arc::new(Snapshot { engine: Some(engine), ..Snapshot::clone(snapshot) });
+        let EngineIdentity {
+            version,
+            api_version,
+            ..
+        } = identity;
+        let engine = api::EngineVersion {
+            version,
+            api_version,
+        };
+        *snapshot = Arc::new(Snapshot {
+            engine: Some(engine),
+            ..Snapshot::clone(snapshot)
+        });
     });
     let api_state = api::State {
         about: api::About {
@@ -206,10 +232,24 @@ pub async fn supervise<E: Engine>(
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(named("watch of the engine", watch.run()));
-    tasks.spawn(named("probe", probe::run(targets_in, probed, now, shutdown.clone())));
-    tasks.spawn(named("API", api::serve(socket, api_state, shutdown.clone())));
-    let edge_task =
-        tasks.spawn(named("edge", edge::run(listeners, edge::Limits::STANDARD, routes_in, reports, shutdown.clone())));
+    tasks.spawn(named(
+        "probe",
+        probe::run(targets_in, probed, now, shutdown.clone()),
+    ));
+    tasks.spawn(named(
+        "API",
+        api::serve(socket, api_state, shutdown.clone()),
+    ));
+    let edge_task = tasks.spawn(named(
+        "edge",
+        edge::run(
+            listeners,
+            edge::Limits::STANDARD,
+            routes_in,
+            reports,
+            shutdown.clone(),
+        ),
+    ));
 
     let supervisor = Supervisor {
         engine,

@@ -20,7 +20,8 @@ use crate::docker::Engine;
 use crate::journal::Journal;
 use crate::probe::Probed;
 use crate::reconcile::{
-    Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Status, Step, Targets, World,
+    Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Status, Step, Targets,
+    World,
 };
 use crate::spec::{ReplicaName, ServiceName};
 
@@ -128,8 +129,20 @@ impl<E: Engine> Supervisor<E> {
     /// The same for what probes answered.
     fn take_probed(&mut self, probed: Probed) {
         let mut next = Some(probed);
-        while let Some(Probed { asked_at, id, result }) = next {
-            self.world.apply(now(), Event::Probed { asked_at, id, result });
+        while let Some(Probed {
+            asked_at,
+            id,
+            result,
+        }) = next
+        {
+            self.world.apply(
+                now(),
+                Event::Probed {
+                    asked_at,
+                    id,
+                    result,
+                },
+            );
             next = self.probed.try_recv().ok();
         }
     }
@@ -154,12 +167,19 @@ impl<E: Engine> Supervisor<E> {
             let changed = snapshot.status != step.status || snapshot.finished != step.finished;
             if changed {
                 let (status, finished) = (step.status.clone(), step.finished);
-                *snapshot = Arc::new(Snapshot { phase: self.phase(), status, finished, engine: snapshot.engine.clone() });
+                *snapshot = Arc::new(Snapshot {
+                    phase: self.phase(),
+                    status,
+                    finished,
+                    engine: snapshot.engine.clone(),
+                });
             }
             changed
         });
         self.tell(&step.status);
-        let Some(routes) = &step.routes else { return false };
+        let Some(routes) = &step.routes else {
+            return false;
+        };
         let (epoch, table) = self.routes.borrow().clone();
         if epoch > 0 && *table == *routes {
             return false;
@@ -173,7 +193,11 @@ impl<E: Engine> Supervisor<E> {
 
     /// Where the supervisor is in its own life.
     fn phase(&self) -> &'static str {
-        if self.stop.leave.is_cancelled() || self.stop.down.is_cancelled() { "stopping" } else { "running" }
+        if self.stop.leave.is_cancelled() || self.stop.down.is_cancelled() {
+            "stopping"
+        } else {
+            "running"
+        }
     }
 
     fn begin(&mut self, planned: Planned) {
@@ -184,7 +208,13 @@ impl<E: Engine> Supervisor<E> {
             info!(action = %action, replica, reason = %reason, "begin");
             self.journal.append(record::began(&action, &reason))
         });
-        self.world.apply(now(), Event::Began { action: action.clone(), reason });
+        self.world.apply(
+            now(),
+            Event::Began {
+                action: action.clone(),
+                reason,
+            },
+        );
         if matches!(action, Action::Drain { .. }) {
             // Remembered by the world; the route table follows from it.
             return;
@@ -210,7 +240,9 @@ impl<E: Engine> Supervisor<E> {
         };
         match &outcome {
             Outcome::Done(_) => {}
-            Outcome::Failed { failure, .. } => warn!(action = %action, error = %failure.message, "failed"),
+            Outcome::Failed { failure, .. } => {
+                warn!(action = %action, error = %failure.message, "failed")
+            }
             Outcome::Unknown { failure } => {
                 warn!(action = %action, error = %failure.message, "outcome unknown; listing");
                 self.relist.notify_one();
@@ -258,7 +290,10 @@ impl<E: Engine> Supervisor<E> {
                 Ok(Some(joined)) => self.ended(joined),
                 Ok(None) => break,
                 Err(_) => {
-                    info!(calls = self.calls.len(), "calls under way are left to the next supervisor");
+                    info!(
+                        calls = self.calls.len(),
+                        "calls under way are left to the next supervisor"
+                    );
                     self.calls.abort_all();
                     break;
                 }
@@ -269,7 +304,11 @@ impl<E: Engine> Supervisor<E> {
     /// One line for each change that a person wants to know of.
     fn tell(&mut self, status: &Status) {
         for (name, service) in &status.services {
-            let failures = self.told.failures.insert(name.clone(), service.failures).unwrap_or(0);
+            let failures = self
+                .told
+                .failures
+                .insert(name.clone(), service.failures)
+                .unwrap_or(0);
             if service.failures > failures {
                 let error = service.last_failure.as_deref().unwrap_or_default();
                 warn!(service = %name, failures = service.failures, error, "a birth failed");
@@ -279,9 +318,16 @@ impl<E: Engine> Supervisor<E> {
                 info!(service = %name, ready = service.ready, wanted = service.wanted, "in rotation");
             }
         }
-        self.told.overdue.retain(|name, _| status.replicas.iter().any(|row| row.replica == *name));
+        self.told
+            .overdue
+            .retain(|name, _| status.replicas.iter().any(|row| row.replica == *name));
         for row in status.replicas.iter().filter(|row| row.overdue) {
-            if self.told.overdue.insert(row.replica.clone(), true).is_none() {
+            if self
+                .told
+                .overdue
+                .insert(row.replica.clone(), true)
+                .is_none()
+            {
                 error!(replica = %row.replica, "past its deadline: no replacement is healthy");
             }
         }
@@ -289,7 +335,10 @@ impl<E: Engine> Supervisor<E> {
         if failing.is_some() != self.told.journal_fails {
             self.told.journal_fails = failing.is_some();
             match failing {
-                Some(why) => error!(error = why, "the journal cannot be written; supervision goes on without a record"),
+                Some(why) => error!(
+                    error = why,
+                    "the journal cannot be written; supervision goes on without a record"
+                ),
                 None => info!("the journal is written again"),
             }
         }

@@ -59,7 +59,13 @@ impl<E: Engine> Watch<E> {
                         warn!(error = %Chain(&error), "the engine is lost");
                         lost = true;
                     }
-                    if self.send(Event::Unreachable { error: error.to_string() }).await.is_err() {
+                    if self
+                        .send(Event::Unreachable {
+                            error: error.to_string(),
+                        })
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -123,7 +129,9 @@ impl<E: Engine> Watch<E> {
         let asked_at = now();
         let listing = self.engine.list(&self.scope).await?;
         // A closed channel is the supervisor's end; the next select sees the shutdown.
-        self.send(Event::Listed { asked_at, listing }).await.unwrap_or_default();
+        self.send(Event::Listed { asked_at, listing })
+            .await
+            .unwrap_or_default();
         Ok(())
     }
 
@@ -133,7 +141,10 @@ impl<E: Engine> Watch<E> {
 }
 
 fn stream_ended() -> Error {
-    Error::Unavailable { address: "the event stream".to_owned(), message: "it ended".to_owned() }
+    Error::Unavailable {
+        address: "the event stream".to_owned(),
+        message: "it ended".to_owned(),
+    }
 }
 
 pub(super) fn now() -> Time {
@@ -170,7 +181,11 @@ impl Looks {
         self.tasks.spawn(async move {
             let asked_at = now();
             let seen = engine.inspect(&id).await;
-            let event = seen.map(|observed| Event::Seen { asked_at, id: id.clone(), observed: observed.map(Box::new) });
+            let event = seen.map(|observed| Event::Seen {
+                asked_at,
+                id: id.clone(),
+                observed: observed.map(Box::new),
+            });
             (id, event)
         });
     }
@@ -191,7 +206,18 @@ impl Looks {
 /// Whether what happened can have changed what an inspection says. Health checks alone make three events each.
 fn changes_something(action: &str) -> bool {
     let changing: BTreeSet<&str> = [
-        "start", "die", "stop", "kill", "oom", "pause", "unpause", "restart", "destroy", "rename", "update", "health_status",
+        "start",
+        "die",
+        "stop",
+        "kill",
+        "oom",
+        "pause",
+        "unpause",
+        "restart",
+        "destroy",
+        "rename",
+        "update",
+        "health_status",
     ]
     .into();
     let name = action.split([':', ' ']).next().unwrap_or_default();

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use super::policy::capability_bit;
 use super::{
-    Allow, ContainerSpec, Diagnostic, HealthTest, Healthcheck, ImageId, MountSource, NetworkMode,
-    Policy, Probe, ProbeKind, Service, TmpfsMount, Ulimit,
+    Allow, ContainerSpec, Diagnostic, ImageId, MountSource, Policy, Probe, Service, TmpfsMount,
+    Ulimit,
 };
 
 /// Processes of a replica, where the file gives no limit.
@@ -465,7 +465,6 @@ impl Hardening<'_> {
             );
         }
     }
-
 }
 
 fn show(duration: std::time::Duration) -> String {
