@@ -168,3 +168,21 @@ fn short(error: &io::Error) -> String {
         error.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_our_own_resources_is_no_word_about_the_replica() {
+        for (errno, ours) in [
+            (Errno::MFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::HOSTUNREACH, false),
+        ] {
+            let trouble = Trouble::from(io::Error::from(errno));
+            assert_eq!(matches!(trouble, Trouble::Here(_)), ours, "{errno}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Everything that needs no Docker Engine: deterministic, in seconds. By capability, not by module.
 
+mod api;
 mod cli;
 mod compose;
 mod config;
