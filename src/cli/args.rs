@@ -32,10 +32,10 @@ pub struct Global {
     /// Project name [default: the file's `name`, else its directory's]
     #[arg(short, long, value_name = "PROJECT", global = true)]
     pub project: Option<String>,
-    /// Engine to connect to: unix:///path, tcp://host:port [default: DOCKER_HOST, else /var/run/docker.sock]
+    /// Engine to connect to, as `unix:///path` or `tcp://host:port` [default: `DOCKER_HOST`, else /var/run/docker.sock]
     #[arg(long, value_name = "URL", global = true)]
     pub docker_host: Option<String>,
-    /// Directory of lock, socket and journal [default: PHOENIXD_STATE_DIR, else /var/lib/phoenixd for root]
+    /// Directory of lock, socket and journal [default: `PHOENIXD_STATE_DIR`, else /var/lib/phoenixd for root]
     #[arg(long, value_name = "DIR", global = true)]
     pub state_dir: Option<PathBuf>,
     /// How log lines look; they go to stderr

@@ -138,12 +138,11 @@ impl Context {
         loaded: &Loaded,
     ) -> Result<ResolvedProject, Complaint> {
         let resolved = resolve(docker, &loaded.project, &NeverPull).await;
-        self.resolved(loaded, resolved)
+        Self::resolved(loaded, resolved)
     }
 
     /// Says what was found on the way to a resolved project.
     pub(super) fn resolved(
-        &self,
         loaded: &Loaded,
         resolved: Result<(Option<ResolvedProject>, Vec<Diagnostic>), docker::Error>,
     ) -> Result<ResolvedProject, Complaint> {

@@ -151,9 +151,12 @@ struct HostFiles;
 
 impl Files for HostFiles {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
-        read_file(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::NotFound,
-            _ => ReadError::Other(error.to_string()),
+        read_file(path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                ReadError::NotFound
+            } else {
+                ReadError::Other(error.to_string())
+            }
         })
     }
 
