@@ -159,8 +159,7 @@ pub async fn supervise<E: Engine>(
         status,
         ..
     } = around;
-    ground.journal.note(started(&supervised, &identity));
-    info!(project = %supervised.project, engine = identity.version, api = identity.api_version, "supervising");
+    announce(&ground.journal, &supervised, &identity);
 
     let (events, events_in) = mpsc::channel(EVENTS);
     let (probed, probed_in) = mpsc::channel(EVENTS);
@@ -171,11 +170,7 @@ pub async fn supervise<E: Engine>(
     let relist = Arc::new(Notify::new());
     let shutdown = CancellationToken::new();
 
-    let mut world = World::new(supervised.project.clone(), Limits::of_cpus(cpus()));
-    world.apply(now(), Event::Wanted(supervised.wanted));
-    if let Some(command) = command {
-        world.apply(now(), Event::Command(command));
-    }
+    let world = world(&supervised.project, supervised.wanted, command);
     let watch = Watch {
         engine: Arc::clone(&engine),
         scope: supervised.scope,
@@ -281,8 +276,18 @@ impl Ground {
     }
 }
 
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+fn world(
+    project: &ProjectName,
+    wanted: BTreeMap<ServiceName, Desired>,
+    command: Option<Command>,
+) -> World {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
+    world.apply(now(), Event::Wanted(wanted));
+    if let Some(command) = command {
+        world.apply(now(), Event::Command(command));
+    }
+    world
 }
 
 fn api_state(
@@ -357,11 +362,14 @@ async fn named(name: &'static str, task: impl Future<Output = ()> + Send) -> &'s
     name
 }
 
-fn started(supervised: &Supervised, identity: &EngineIdentity) -> Record {
+/// The first word of a supervisor, in the journal and in the log.
+fn announce(journal: &Journal, supervised: &Supervised, identity: &EngineIdentity) {
     let services: Vec<&str> = supervised.wanted.keys().map(ServiceName::as_str).collect();
-    Record::new(Kind::Started)
+    let record = Record::new(Kind::Started)
         .detail("version", env!("CARGO_PKG_VERSION"))
         .detail("engine", identity.version.as_str())
         .detail("api_version", identity.api_version.as_str())
-        .detail("services", services)
+        .detail("services", services);
+    journal.note(record);
+    info!(project = %supervised.project, engine = identity.version, api = identity.api_version, "supervising");
 }
