@@ -4,6 +4,8 @@
 //! Not here: loading the image and starting the project (`cli`).
 
 pub mod app;
+pub mod image;
+pub mod project;
 
 mod break_in;
 mod routes;
