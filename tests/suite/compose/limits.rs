@@ -114,8 +114,8 @@ fn the_largest_file_that_is_read_is_read_in_time() {
     let text = text.replacen("s1: {", "s1: { x-phoenix: {},", 1);
     let input = input("compose.yaml", text);
     let (project, diagnostics) = quickly("1 MiB", || load(&input, &Host));
-    assert!(project.is_none(), "more than 100 000 values");
-    assert!(rendered(&diagnostics).contains("more than 100000 values"));
+    assert!(project.is_none(), "that many values");
+    assert!(rendered(&diagnostics).contains("more than 100000 values or"));
 }
 
 #[test]
@@ -147,4 +147,41 @@ fn a_row_of_all_ports_is_refused_in_no_time() {
         "services:\n  web:\n    image: nginx\n    ports: ['1-65535:1-65535']\n    x-phoenix:\n";
     let found = quickly("ports", || problems(text));
     assert!(found.contains("more than 500 published ports"), "{found}");
+}
+
+#[test]
+fn a_long_text_cannot_be_multiplied_by_aliases() {
+    let long = "x".repeat(500_000);
+    let many = "*long, ".repeat(50_000);
+    let text = format!("a: &long {long}\nservices: {{ web: {{ command: [{many}], x-phoenix: }} }}");
+    assert_eq!(quickly("text", || code_of(text.as_bytes())), "too-large");
+}
+
+#[test]
+fn a_long_key_cannot_be_multiplied_by_what_stands_below_it() {
+    let text = format!("services:\n  ? {}\n  : x\n", "k".repeat(2000));
+    assert!(problems(&text).contains("a key is longer than 1024 bytes"));
+
+    // As long and as deep as is allowed, and an error in each of many values below.
+    let mut text = "services: { web: { image: nginx, x-phoenix: , healthcheck: ".to_owned();
+    for _ in 0..55 {
+        write!(text, "{{ {}: ", "k".repeat(1000)).unwrap();
+    }
+    text.push('[');
+    text.push_str(&"$, ".repeat(90_000));
+    text.push(']');
+    text.push_str(&"}".repeat(57));
+    let found = quickly("keys", || load(&input("compose.yaml", text), &Host).1);
+    assert!(found.len() <= 1000);
+    assert!(found.iter().any(|one| one.code == "interpolation"));
+}
+
+#[test]
+fn a_million_problems_are_told_as_some() {
+    let text = format!(
+        "services: {{ web: {{ image: nginx, ports: [{}], x-phoenix: }} }}",
+        "{x, target: y}, ".repeat(18_000)
+    );
+    let found = quickly("problems", || load(&input("compose.yaml", text), &Host).1);
+    assert!((500..=1000).contains(&found.len()), "{}", found.len());
 }
