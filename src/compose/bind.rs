@@ -5,6 +5,7 @@
 //! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -64,19 +65,24 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.error_at(&at.node.place, &at.path(), code, message, hint);
+        self.error_at(&at.node.place, at.path(), code, message, hint);
     }
 
     /// An error at any place.
     pub(super) fn error_at(
         &mut self,
         place: &Place,
-        path: &str,
+        path: impl fmt::Display,
         code: &'static str,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.push(Diagnostic::error(code, Some(place.clone()), path, message).hint(hint));
+        if self.errors >= KEPT_MAX {
+            self.errors += 1;
+            return;
+        }
+        let place = Some(place.clone());
+        self.push(Diagnostic::error(code, place, path.to_string(), message).hint(hint));
     }
 
     /// A warning at a node.
@@ -87,8 +93,12 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        if self.warnings >= KEPT_MAX {
+            self.warnings += 1;
+            return;
+        }
         let place = Some(at.node.place.clone());
-        self.push(Diagnostic::warning(code, place, at.path(), message).hint(hint));
+        self.push(Diagnostic::warning(code, place, at.path().to_string(), message).hint(hint));
     }
 
     /// In the order of the file, each one once: what comes from an anchor that several services use is one problem.
@@ -125,29 +135,25 @@ enum Trail<'n> {
 }
 
 impl Trail<'_> {
-    fn write(&self, text: &mut String) {
-        match self {
-            Self::Start(start) => text.push_str(start),
-            Self::Key(before, key) => {
-                before.write(text);
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.push_str(key);
-            }
-            Self::Item(before, index) => {
-                before.write(text);
-                text.extend(["[", &index.to_string(), "]"]);
-            }
-        }
-    }
-
     /// The last key.
     fn name(&self) -> String {
         match self {
             Self::Start(start) => start.rsplit('.').next().unwrap_or_default().to_owned(),
             Self::Key(_, key) => (*key).to_owned(),
             Self::Item(before, index) => format!("{}[{index}]", before.name()),
+        }
+    }
+}
+
+impl fmt::Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(start) => f.write_str(start),
+            Self::Key(before, key) => match &**before {
+                Self::Start(start) if start.is_empty() => f.write_str(key),
+                Self::Start(_) | Self::Key(..) | Self::Item(..) => write!(f, "{before}.{key}"),
+            },
+            Self::Item(before, index) => write!(f, "{before}[{index}]"),
         }
     }
 }
@@ -178,10 +184,8 @@ impl<'n> At<'n> {
     }
 
     /// `services.web.ports[0]`
-    pub(super) fn path(&self) -> String {
-        let mut path = String::new();
-        self.trail.write(&mut path);
-        path
+    pub(super) fn path(&self) -> impl fmt::Display + use<'n> {
+        Rc::clone(&self.trail)
     }
 
     /// Whether there is nothing: `key:`.
@@ -275,13 +279,13 @@ impl<'n> At<'n> {
             .filter(|pair| !pair.key.starts_with("x-") || known.contains(&pair.key))
             .partition(|pair| known.contains(&pair.key));
         for pair in unknown {
-            let whose = match self.path().as_str() {
+            let whose = match self.path().to_string().as_str() {
                 "" => "a Compose file".to_owned(),
                 path => format!("`{path}`"),
             };
             out.error_at(
                 pair.key_place,
-                &pair.value.path(),
+                pair.value.path(),
                 "unknown-key",
                 format!("`{}` is not a key of {whose}", pair.key),
                 suggest::hint(pair.key, known),

@@ -117,7 +117,7 @@ impl Binder<'_, '_> {
             Treatment::Harmless => {}
             Treatment::NotYet(hint) => self.out.error_at(
                 pair.key_place,
-                &pair.value.path(),
+                pair.value.path(),
                 "not-supported",
                 format!("`{key}` is not supported yet"),
                 *hint,
@@ -149,7 +149,7 @@ impl Binder<'_, '_> {
         };
         self.out.error_at(
             place,
-            &at.path(),
+            at.path(),
             "refused",
             format!("`{what}` is refused: {reason}"),
             hint,
@@ -167,7 +167,7 @@ impl Binder<'_, '_> {
         };
         self.out.error_at(
             pair.key_place,
-            &pair.value.path(),
+            pair.value.path(),
             "unknown-key",
             format!("`{}` is not a key of a service", pair.key),
             hint,
@@ -177,7 +177,7 @@ impl Binder<'_, '_> {
     /// An error about the whole service.
     fn missing(&mut self, code: &'static str, message: String, hint: &str) {
         self.out
-            .error_at(&self.key_place, &self.at.path(), code, message, hint);
+            .error_at(&self.key_place, self.at.path(), code, message, hint);
     }
 
     fn finish(mut self, defaults: &Settings) -> Bound {

@@ -42,7 +42,7 @@ impl Binder<'_, '_> {
             required: true,
             raw: false,
             place: at.node.place.clone(),
-            path_in_file: at.path(),
+            path_in_file: at.path().to_string(),
         };
         if let Some(text) = at.as_text() {
             file.path = PathBuf::from(text);
