@@ -185,6 +185,10 @@ fn a_million_problems_are_told_as_some() {
     );
     let found = quickly("problems", || load(&input("compose.yaml", text), &Host).1);
     assert!((500..=1000).contains(&found.len()), "{}", found.len());
+
+    let text = format!("services: {{ {} }}", "a: , ".repeat(40_000));
+    let found = quickly("duplicates", || load(&input("compose.yaml", text), &Host).1);
+    assert_eq!(found.len(), 500);
 }
 
 #[test]
