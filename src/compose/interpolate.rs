@@ -73,6 +73,7 @@ impl Walk<'_> {
             tag: None,
             value,
             weight: at.node.weight,
+            bytes: at.node.bytes,
             depth: at.node.depth,
         }
     }

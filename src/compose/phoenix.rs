@@ -97,7 +97,7 @@ impl Settings {
             if NOT_YET.contains(&pair.key) {
                 out.error_at(
                     pair.key_place,
-                    &pair.value.path,
+                    pair.value.path(),
                     "not-supported",
                     format!("`{}` is not supported yet in `x-phoenix`", pair.key),
                     "remove it",
@@ -130,7 +130,7 @@ impl Settings {
             "backoff" => self.backoff(value, out),
             _ if level == Level::Project => out.error_at(
                 pair.key_place,
-                &value.path,
+                value.path(),
                 "not-allowed",
                 "`allow` is not a default: an exception belongs to the one service that needs it",
                 "move it into the `x-phoenix` of that service",

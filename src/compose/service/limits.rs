@@ -129,7 +129,7 @@ impl Binder<'_, '_> {
             if !ULIMITS.contains(&pair.key) {
                 let message = format!("`{}` is not a limit of a process", pair.key);
                 let hint = suggest::hint(pair.key, &ULIMITS);
-                let path = &pair.value.path;
+                let path = pair.value.path();
                 self.out
                     .error_at(pair.key_place, path, "unknown-key", message, hint);
                 continue;
@@ -192,7 +192,7 @@ impl Binder<'_, '_> {
             None => format!("deploy.{}", pair.key),
         };
         let message = format!("`{what}` is not supported yet");
-        let (place, path) = (pair.key_place, &pair.value.path);
+        let (place, path) = (pair.key_place, pair.value.path());
         self.out
             .error_at(place, path, "not-supported", message, hint);
     }
