@@ -154,9 +154,6 @@ pub(super) struct DemoArgs {
     /// Port on 127.0.0.1 that the demo service is published on
     #[arg(long, default_value_t = 8080)]
     pub(super) port: u16,
-    /// How long each replica lives
-    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
-    pub(super) ttl: std::time::Duration,
     /// End by itself after so many recycled replicas
     #[arg(long, value_name = "N")]
     pub(super) recycles: Option<u64>,

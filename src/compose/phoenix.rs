@@ -11,8 +11,8 @@ use super::bind::{At, Pair, Problems};
 use super::suggest;
 use crate::spec::{Allow, Jitter, Overdue, Phoenix, Place, ProbeKind};
 
-const KEYS: [&str; 9] = [
-    "ttl", "jitter", "probe", "drain", "surge", "overdue", "backoff", "allow", "pull",
+const KEYS: [&str; 10] = [
+    "ttl", "jitter", "probe", "drain", "surge", "overdue", "backoff", "allow", "identity", "pull",
 ];
 /// Settings of the design that are still to come.
 const NOT_YET: [&str; 4] = ["on_taint", "keep", "network", "edge"];
@@ -125,6 +125,7 @@ impl Settings {
             ),
             "surge" => set(&mut phoenix.surge, count(value, 0, SURGE_MAX, out)),
             "overdue" => set(&mut phoenix.overdue, overdue(value, out)),
+            "identity" => set(&mut phoenix.identity, value.boolean(out)),
             "pull" => pull(value, out),
             "probe" => self.probe(value, out),
             "backoff" => self.backoff(value, out),

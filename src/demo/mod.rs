@@ -6,6 +6,7 @@
 pub mod app;
 pub mod image;
 pub mod project;
+pub mod traffic;
 
 mod break_in;
 mod routes;

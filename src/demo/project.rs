@@ -57,6 +57,7 @@ struct Deploy {
 
 #[derive(Serialize)]
 struct Phoenix<'a> {
+    identity: bool,
     ttl: &'a str,
     jitter: &'a str,
     probe: Probe<'a>,
@@ -85,6 +86,7 @@ pub fn compose_file(image: &ImageRef, port: u16) -> Result<String, serde_yaml::E
         deploy: Deploy { replicas: REPLICAS },
         stop_grace_period: STOP_GRACE,
         phoenix: Phoenix {
+            identity: true,
             ttl: TTL,
             jitter: JITTER,
             probe: Probe {
@@ -127,6 +129,7 @@ mod tests {
               replicas: 2
             stop_grace_period: 5s
             x-phoenix:
+              identity: true
               ttl: 30s
               jitter: 20%
               probe:
