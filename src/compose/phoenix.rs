@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::bind::{At, Pair, Problems};
+use super::bind::{At, Pair};
+use super::problems::Problems;
 use super::suggest;
 use crate::spec::{Allow, Jitter, Overdue, Phoenix, Place, ProbeKind};
 
@@ -97,7 +98,7 @@ impl Settings {
             if NOT_YET.contains(&pair.key) {
                 out.error_at(
                     pair.key_place,
-                    &pair.value.path,
+                    pair.value.path(),
                     "not-supported",
                     format!("`{}` is not supported yet in `x-phoenix`", pair.key),
                     "remove it",
@@ -130,7 +131,7 @@ impl Settings {
             "backoff" => self.backoff(value, out),
             _ if level == Level::Project => out.error_at(
                 pair.key_place,
-                &value.path,
+                value.path(),
                 "not-allowed",
                 "`allow` is not a default: an exception belongs to the one service that needs it",
                 "move it into the `x-phoenix` of that service",
