@@ -14,6 +14,7 @@ mod image;
 mod interpolate;
 mod paths;
 mod phoenix;
+mod problems;
 mod project;
 mod service;
 mod shell;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::bind::Problems;
+use self::problems::Problems;
 use crate::spec::{Diagnostic, Place, Project, has_errors};
 
 /// Everything that a project is read from.

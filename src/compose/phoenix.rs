@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::bind::{At, Pair, Problems};
+use super::bind::{At, Pair};
+use super::problems::Problems;
 use super::suggest;
 use crate::spec::{Allow, Jitter, Overdue, Phoenix, Place, ProbeKind};
 

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::bind::{At, Problems};
+use super::bind::At;
 use super::interpolate::interpolate;
 use super::paths::Paths;
 use super::phoenix::Settings;
+use super::problems::Problems;
 use super::tree::Node;
 use super::{Files, Input, service, top};
 use crate::spec::{NetworkSpec, Place, Project, ProjectName, ServiceName, VolumeSpec};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::bind::{At, Pair, Problems};
+use super::bind::{At, Pair};
 use super::paths::Paths;
+use super::problems::Problems;
 use crate::spec::{IpamPool, NetworkName, NetworkSpec, Place, VolumeName, VolumeSpec};
 
 /// Names that the engine takes for something else than a network of ours.

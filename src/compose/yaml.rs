@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag, options};
 
-use super::bind::Problems;
+use super::problems::Problems;
 use super::tree::{Entry, Node, Value};
 use super::yaml_error;
 use crate::spec::{Diagnostic, Place};

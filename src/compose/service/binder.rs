@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::keys::{KEYS, Treatment};
 use super::network;
-use crate::compose::bind::{At, Pair, Problems};
+use crate::compose::bind::{At, Pair};
 use crate::compose::phoenix::Settings;
+use crate::compose::problems::Problems;
 use crate::compose::project::Context;
 use crate::compose::suggest;
 use crate::spec::{

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::binder::Binder;
-use crate::compose::bind::{At, Pair, Problems};
+use crate::compose::bind::{At, Pair};
+use crate::compose::problems::Problems;
 use crate::compose::suggest;
 use crate::spec::{ContainerSpec, Ulimit};
 

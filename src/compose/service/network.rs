@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::binder::Binder;
-use crate::compose::bind::{At, Problems};
+use crate::compose::bind::At;
+use crate::compose::problems::Problems;
 use crate::compose::suggest;
 use crate::spec::{Attachment, NetworkMode, NetworkName};
 

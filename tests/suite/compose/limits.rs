@@ -135,6 +135,17 @@ fn variables_cannot_fill_the_memory() {
         "{}",
         rendered(&diagnostics)
     );
+
+    // Many small ones add up.
+    let many = "$BIG, ".repeat(50);
+    input.files[0].text =
+        format!("services: {{ web: {{ image: nginx, command: [{many}], x-phoenix: }} }}").into();
+    let (_, diagnostics) = quickly("values", || load(&input, &Host));
+    assert_eq!(
+        diagnostics.len(),
+        9,
+        "of 50 values of 100 000 bytes, 41 fit"
+    );
 }
 
 #[test]
@@ -148,6 +159,22 @@ fn a_row_of_all_ports_is_refused_in_no_time() {
         "services:\n  web:\n    image: nginx\n    ports: ['1-65535:1-65535']\n    x-phoenix:\n";
     let found = quickly("ports", || problems(text));
     assert!(found.contains("more than 500 published ports"), "{found}");
+
+    let mut text = "services:\n".to_owned();
+    for service in 1..=3_u16 {
+        let (first, last) = (service * 1000, service * 1000 + 399);
+        let ports = format!("{first}-{last}:{first}-{last}");
+        writeln!(
+            text,
+            "  s{service}: {{ image: nginx, ports: ['{ports}'], x-phoenix: }}"
+        )
+        .unwrap();
+    }
+    let found = quickly("ports of several", || problems(&text));
+    assert!(
+        found.contains("the project publishes 1200 ports"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn the_project_is_called_as_asked_then_as_the_file_says_then_as_its_directory() 
         Ok("asked".to_owned())
     );
     assert_eq!(named(None, "/srv/dir", "name: file"), Ok("file".to_owned()));
+    assert_eq!(named(Some(""), "/srv/dir", ""), Ok("dir".to_owned()));
     assert_eq!(named(None, "/srv/dir", "name: $TAG"), Err(
         "compose.yaml:1:7: error[project-name]: `1.29` is not a project name\n  at: name\n  hint: begin with a lower-case letter or digit; these, `_` and `-` may follow\n".to_owned()
     ));
