@@ -77,6 +77,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ipc: _,
         cgroup: _,
         storage_opt: _,
+        identity: _,
     } = rich();
     let mut changes: Vec<(&'static str, Change)> = vec![
         ("image", |c| c.image = ImageRef::new("web:2")),
@@ -127,6 +128,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("ipc", |c| c.ipc = Some("shareable".to_owned())),
         ("cgroup", |c| c.cgroup = None),
         ("storage_opt", |c| c.storage_opt.clear()),
+        ("identity", |c| c.identity = true),
         ("tmpfs", |c| c.tmpfs.clear()),
         ("tmpfs, options", |c| c.tmpfs[0].options.clear()),
         ("network", |c| c.network = NetworkMode::None),
