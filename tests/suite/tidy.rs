@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
-use phoenixd::cli::args::Cli;
 use phoenixd::spec::{Allow, Phoenix};
+
+use crate::cli;
 
 /// What a check found: one line for each problem.
 type Problems = Vec<String>;
@@ -599,19 +599,14 @@ fn the_readme_says_of_every_compose_key_what_becomes_of_it() {
 #[test]
 fn the_readme_names_every_command_and_every_flag() {
     let readme = read("README.md");
-    let mut names = Vec::new();
-    let mut cli = Cli::command();
-    cli.build();
-    let mut commands = vec![&cli];
-    commands.extend(cli.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help"));
-    for command in commands {
-        if command.get_name() != "phoenixd" {
-            names.push(command.get_name().to_owned());
-        }
-        let flags = command.get_arguments().filter(|argument| !argument.is_hide_set());
-        names.extend(flags.filter_map(|argument| argument.get_long()).map(|long| format!("--{long}")));
-    }
-    names.retain(|name| !["--help", "--version"].contains(&name.as_str()));
+    let mut names = cli::commands();
+    let mut helps = vec![cli::help(&["-h"])];
+    helps.extend(names.iter().map(|name| cli::help(&[name, "-h"])));
+    let flags = helps.iter().flat_map(|help| help.split_whitespace());
+    let flags = flags.map(|word| word.trim_end_matches([',', '.', ')', '\'']));
+    let flags: BTreeSet<&str> = flags.filter(|word| word.starts_with("--")).collect();
+    names.extend(strings(&flags.into_iter().collect::<Vec<_>>()));
+    names.retain(|name| !["--", "--help", "--version"].contains(&name.trim_matches('\'')));
     let named = |name: &String| readme.contains(&format!("`{name}")) || readme.contains(&format!(" {name}"));
     let missing: Problems = names.iter().filter(|name| !named(name)).cloned().collect();
     none(&missing);
