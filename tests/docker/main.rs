@@ -12,6 +12,7 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
+mod engine;
 mod fixture;
 mod image;
 mod promises;
