@@ -375,7 +375,9 @@ async fn a_network_in_use_is_a_conflict() {
     for status in [403, 409] {
         let fake = Fake::new(move |asked| match asked {
             "GET /version" => version("1.41", "1.12"),
-            get if get.starts_with("GET") => answer(200, json!([{"Name": "shop_front", "Id": "n1"}])),
+            get if get.starts_with("GET") => {
+                answer(200, json!([{"Name": "shop_front", "Id": "n1"}]))
+            }
             _ => refusal(
                 status,
                 "error while removing network: network shop_front id n1 has active endpoints",
