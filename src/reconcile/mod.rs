@@ -13,16 +13,23 @@
 //! Deliberately not here: a clock, randomness, I/O, async, locks, logging, serde. It cannot fail, so it has no errors.
 
 mod action;
+mod births;
 mod event;
+mod observe;
 mod observed;
 mod plan;
 mod replica;
+mod requests;
+mod resources;
+mod retiring;
+mod roles;
 mod rotation;
 mod schedule;
 mod service;
 mod status;
 mod time;
 mod verdict;
+mod verdicts;
 mod views;
 mod world;
 

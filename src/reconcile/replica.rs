@@ -8,6 +8,9 @@ use crate::spec::{ContainerId, Generation, Policy, ReplicaName, SpecHash};
 
 /// Right after a start, process 1 may still be the container runtime; what the kernel says then is not its last word.
 const KERNEL_SETTLES: Duration = Duration::from_secs(1);
+/// A container that the engine calls running, and whose process the kernel does not know for so long, is not what it
+/// should be. In between an inspection may just have met its end.
+const PROCESS_MISSING: Duration = Duration::from_secs(5);
 /// First delay after a failed call about one container, doubled each time.
 const CALL_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest.
@@ -111,6 +114,22 @@ impl Replica {
         }
     }
 
+    /// One that was there before this supervisor saw it. The edge may still send to it by a table from before: it has
+    /// left the table that was published last, or else the first one.
+    pub(super) fn adopted(
+        name: ReplicaName,
+        generation: Generation,
+        spec_hash: SpecHash,
+        now: Time,
+        published: Option<u64>,
+    ) -> Self {
+        let routed = published.map_or(Routed::In, |epoch| Routed::Out { epoch });
+        Self {
+            routed,
+            ..Self::new(name, generation, spec_hash, now)
+        }
+    }
+
     pub(super) fn id(&self) -> Option<&ContainerId> {
         self.observed.as_ref().map(|observed| &observed.id)
     }
@@ -182,12 +201,18 @@ impl Replica {
         }
         match observed.kernel {
             Kernel::Unavailable => Verified::Unavailable,
+            Kernel::NotRunning
+                if observed.state == ContainerState::Running
+                    && self.seen_at.since(self.known_at) >= PROCESS_MISSING =>
+            {
+                Verified::Weak(Reason::Weaker {
+                    weaknesses: vec!["its process cannot be found".to_owned()],
+                })
+            }
             Kernel::NotRunning => Verified::Pending,
             Kernel::Read { facts, at } => {
                 let weaknesses = policy.weaknesses(&facts);
-                let settled = observed
-                    .started
-                    .is_some_and(|started| at.since(started) >= KERNEL_SETTLES);
+                let settled = at.since(observed.started.unwrap_or(self.known_at)) >= KERNEL_SETTLES;
                 match (weaknesses.is_empty(), settled) {
                     (true, _) => Verified::Strong,
                     (false, false) => Verified::Pending,

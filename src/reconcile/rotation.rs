@@ -17,6 +17,10 @@ const PACE_STARTING_SLOW: Duration = Duration::from_millis(100);
 /// So long; then the file's interval is good enough.
 const STARTING_SLOW_FOR: Duration = Duration::from_secs(15);
 
+/// How long the edge keeps an earlier supervisor's table while the replicas in it are probed anew. Enough for three
+/// probes that time out.
+pub(super) const ADOPTING: Duration = Duration::from_secs(5);
+
 /// Whether the table sends anything to the container.
 pub(super) fn contains(routes: &Routes, id: &ContainerId) -> bool {
     routes
@@ -44,6 +48,23 @@ pub(super) fn pace(replica: &Replica, desired: &Desired, now: Time) -> (Duration
 }
 
 impl World {
+    /// Nothing is known yet, or replicas of an earlier supervisor have not been probed yet: a table made now would take
+    /// traffic from replicas that serve it.
+    pub(super) fn is_adopting(&self, now: Time) -> bool {
+        !self.listed
+            || self.replicas.values().any(|replica| {
+                let failures = self
+                    .services
+                    .get(&replica.name.service)
+                    .map(|s| s.desired.phoenix.probe.failures);
+                !replica.made_here
+                    && replica.is_running()
+                    && !replica.probe.was_ready
+                    && failures.is_some_and(|failures| replica.probe.failures < failures)
+                    && now.since(replica.known_at) < ADOPTING
+            })
+    }
+
     /// Which replicas traffic may go to now (invariant I2).
     pub(super) fn routes(&self) -> Routes {
         let mut listeners: BTreeMap<Published, Vec<Backend>> = BTreeMap::new();

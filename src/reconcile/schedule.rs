@@ -40,7 +40,7 @@ pub(super) fn lifetime(project: &ProjectName, replica: &ReplicaName, bounds: Lif
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^= hash >> 31;
     let permyriad = u32::try_from(hash % 10_001).unwrap_or(0);
-    bounds.longest - spread / 10_000 * permyriad
+    bounds.longest.saturating_sub(spread / 10_000 * permyriad)
 }
 
 /// One replica's claim on the schedule.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::replica::Verified;
+use super::replica::{Replica, Verified};
+use super::service::Service;
 use super::{Health, RequestId, Stage, Time, Verdict, WaitingOn, World, schedule};
 use crate::spec::{ContainerId, Generation, ReplicaName, ServiceName};
 
@@ -86,73 +87,23 @@ impl World {
         verdicts: &BTreeMap<ReplicaName, Verdict>,
         births: &BTreeMap<ServiceName, Verdict>,
     ) -> Status {
-        let waiting = |verdict: Option<&Verdict>| match verdict {
-            Some(Verdict::Wait(on)) => Some(on.clone()),
-            Some(Verdict::Act(action, _)) => Some(WaitingOn::Call(action.name())),
-            Some(Verdict::Keep) | None => None,
-        };
-        let replicas: Vec<ReplicaStatus> = self
+        let replicas = self
             .replicas
             .values()
-            .map(|replica| {
-                let desired = self
-                    .services
-                    .get(&replica.name.service)
-                    .map(|service| &service.desired);
-                let deadline = self.deadline(replica);
-                ReplicaStatus {
-                    replica: replica.name.clone(),
-                    container_id: replica.id().cloned(),
-                    stage: replica.stage(),
-                    ready: desired.is_some_and(|desired| replica.is_in_rotation(&desired.policy)),
-                    born_at: replica.born_at(),
-                    deadline,
-                    overdue: deadline.is_some_and(|deadline| now > deadline) && replica.is_live(),
-                    generation: replica.generation,
-                    verified: desired.and_then(|desired| match replica.verified(&desired.policy) {
-                        Verified::Strong => Some(true),
-                        Verified::Pending | Verified::Weak(_) => Some(false),
-                        Verified::Unavailable => None,
-                    }),
-                    waiting_on: waiting(verdicts.get(&replica.name)),
-                    health: replica
-                        .observed
-                        .as_ref()
-                        .map_or(Health::None, |observed| observed.health),
-                }
-            })
+            .map(|replica| self.replica_status(now, replica, waiting(verdicts.get(&replica.name))))
             .collect();
         let services = self
             .services
             .iter()
             .map(|(name, service)| {
-                let of = |row: &&ReplicaStatus| row.replica.service == *name;
-                let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let live = count(
-                    self.replicas
-                        .values()
-                        .filter(|r| r.name.service == *name && r.is_live())
-                        .count(),
-                );
-                let status = ServiceStatus {
-                    wanted: service.desired.replicas,
-                    ready: count(replicas.iter().filter(of).filter(|row| row.ready).count()),
-                    missing: service.desired.replicas.saturating_sub(live),
-                    generation: service
-                        .generation
-                        .as_ref()
-                        .map(|(_, generation)| *generation),
-                    failures: service.failures().map_or(0, |(failures, _, _)| failures),
-                    last_failure: service.failures().map(|(_, _, why)| why.to_owned()),
-                    waiting_on: waiting(births.get(name)),
-                };
+                let status = self.service_status(name, service, waiting(births.get(name)));
                 (name.clone(), status)
             })
             .collect();
         let requests = self
             .requests
-            .keys()
-            .map(|number| (*number, self.request_state(*number)))
+            .iter()
+            .map(|(number, request)| (*number, self.request_state(request)))
             .collect();
         let engine_error = match &self.engine {
             super::world::EngineState::Unreachable(error) => Some(error.clone()),
@@ -167,45 +118,70 @@ impl World {
         }
     }
 
-    fn request_state(&self, number: RequestId) -> RequestState {
-        let Some(request) = self.requests.get(&number) else {
-            return RequestState::Done;
-        };
-        if let Some(why) = &request.failed {
-            return RequestState::Failed(why.clone());
-        }
-        let left = self
-            .replicas
-            .values()
-            .filter(|r| r.id().is_some_and(|id| request.targets.contains(id)))
-            .count();
-        let whole = request.services.iter().all(|name| {
-            self.services
-                .get(name)
-                .is_none_or(|s| self.is_whole(name, s))
-        });
-        if left == 0 && whole {
-            RequestState::Done
-        } else {
-            RequestState::Pending(left)
+    fn replica_status(
+        &self,
+        now: Time,
+        replica: &Replica,
+        waiting_on: Option<WaitingOn>,
+    ) -> ReplicaStatus {
+        let desired = self
+            .services
+            .get(&replica.name.service)
+            .map(|service| &service.desired);
+        let deadline = self.deadline(replica);
+        ReplicaStatus {
+            replica: replica.name.clone(),
+            container_id: replica.id().cloned(),
+            stage: replica.stage(),
+            ready: desired.is_some_and(|desired| replica.is_in_rotation(&desired.policy)),
+            born_at: replica.born_at(),
+            deadline,
+            overdue: deadline.is_some_and(|deadline| now > deadline) && replica.is_live(),
+            generation: replica.generation,
+            verified: desired.and_then(|desired| match replica.verified(&desired.policy) {
+                Verified::Strong => Some(true),
+                Verified::Pending | Verified::Weak(_) => Some(false),
+                Verified::Unavailable => None,
+            }),
+            waiting_on,
+            health: replica
+                .observed
+                .as_ref()
+                .map_or(Health::None, |observed| observed.health),
         }
     }
 
-    /// As many as are wanted get traffic.
-    fn is_whole(&self, name: &ServiceName, service: &super::service::Service) -> bool {
+    fn service_status(
+        &self,
+        name: &ServiceName,
+        service: &Service,
+        waiting_on: Option<WaitingOn>,
+    ) -> ServiceStatus {
         let desired = &service.desired;
-        let of = self
-            .replicas
-            .values()
-            .filter(|replica| replica.name.service == *name);
-        let ready = of
-            .filter(|replica| replica.is_in_rotation(&desired.policy))
-            .count();
-        ready >= usize::try_from(desired.replicas).unwrap_or(usize::MAX)
+        let count = |is: &dyn Fn(&Replica) -> bool| {
+            let number = self
+                .replicas
+                .values()
+                .filter(|r| r.name.service == *name && is(r))
+                .count();
+            u32::try_from(number).unwrap_or(u32::MAX)
+        };
+        ServiceStatus {
+            wanted: desired.replicas,
+            ready: count(&|replica| replica.is_in_rotation(&desired.policy)),
+            missing: desired.replicas.saturating_sub(count(&Replica::is_live)),
+            generation: service
+                .generation
+                .as_ref()
+                .map(|(_, generation)| *generation),
+            failures: service.failures().map_or(0, |(failures, _, _)| failures),
+            last_failure: service.failures().map(|(_, _, why)| why.to_owned()),
+            waiting_on,
+        }
     }
 
     /// When a running replica must be gone.
-    pub(super) fn deadline(&self, replica: &super::replica::Replica) -> Option<Time> {
+    pub(super) fn deadline(&self, replica: &Replica) -> Option<Time> {
         let service = self.services.get(&replica.name.service)?;
         let life = schedule::lifetime(
             &self.project,
@@ -213,6 +189,14 @@ impl World {
             service.desired.phoenix.lifetime(),
         );
         replica.born_at().map(|born| born + life)
+    }
+}
+
+fn waiting(verdict: Option<&Verdict>) -> Option<WaitingOn> {
+    match verdict {
+        Some(Verdict::Wait(on)) => Some(on.clone()),
+        Some(Verdict::Act(action, _)) => Some(WaitingOn::Call(action.name())),
+        Some(Verdict::Keep) | None => None,
     }
 }
 

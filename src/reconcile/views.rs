@@ -13,8 +13,8 @@ use crate::spec::{ContainerId, Probe, Published, ReplicaName};
 pub struct Step {
     /// What is legal and wanted now. Begin each, then plan again.
     pub actions: Vec<Planned>,
-    /// For the edge.
-    pub routes: Routes,
+    /// For the edge; `None` while replicas of an earlier supervisor are being taken over: the edge keeps its table.
+    pub routes: Option<Routes>,
     /// For the probes.
     pub targets: Targets,
     /// For people.

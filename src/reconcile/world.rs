@@ -2,18 +2,17 @@
 //!
 //! Not here: any decision. What follows from the world is in `plan`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::replica::{Replica, Routed, how_it_ended};
+use super::replica::{Replica, Routed};
+use super::requests::Request;
 use super::rotation;
 use super::service::Service;
 use super::{
-    Action, Command, Desired, EdgeReport, Event, Failure, FailureKind, Health, Identity, Limits,
-    Listing, Observed, Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
+    Action, Command, Desired, EdgeReport, Event, Failure, FailureKind, Limits, Outcome, Reason,
+    RequestId, Routes, Sight, Subject, Time,
 };
-use crate::spec::{
-    ContainerId, NetworkName, Probe, ProjectName, ReplicaName, ServiceName, VolumeName,
-};
+use crate::spec::{ContainerId, NetworkName, ProjectName, ReplicaName, ServiceName, VolumeName};
 
 /// Everything that is known of one project.
 #[derive(Clone, Debug)]
@@ -24,12 +23,19 @@ pub struct World {
     pub(super) replicas: BTreeMap<ReplicaName, Replica>,
     /// Containers with the project's label that are no replica.
     pub(super) strays: BTreeMap<ContainerId, Replica>,
+    /// Containers that are no more, with the time of the look that said so: an older look that arrives later must
+    /// not bring them back.
+    pub(super) tombstones: BTreeMap<ContainerId, Time>,
+    /// The number of the newest route table that the edge was given.
+    pub(super) published: Option<u64>,
     /// Existing networks; `true` where phoenixd made them.
     pub(super) networks: BTreeMap<NetworkName, bool>,
     /// Existing volumes; `true` where phoenixd made them.
     pub(super) volumes: BTreeMap<VolumeName, bool>,
     pub(super) resources: BTreeMap<Resource, ResourceCall>,
     pub(super) engine: EngineState,
+    /// The engine was listed at least once.
+    pub(super) listed: bool,
     pub(super) edge: EdgeReport,
     pub(super) down: Option<Down>,
     pub(super) requests: BTreeMap<RequestId, Request>,
@@ -66,16 +72,6 @@ pub(super) struct Down {
     pub(super) volumes: bool,
 }
 
-/// A request to recycle.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) services: BTreeSet<ServiceName>,
-    /// The replicas that have to go.
-    pub(super) targets: BTreeSet<ContainerId>,
-    /// Why it came to nothing.
-    pub(super) failed: Option<String>,
-}
-
 impl World {
     /// A world in which nothing is known yet.
     pub fn new(project: ProjectName, limits: Limits) -> Self {
@@ -85,10 +81,13 @@ impl World {
             services: BTreeMap::new(),
             replicas: BTreeMap::new(),
             strays: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            published: None,
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             resources: BTreeMap::new(),
             engine: EngineState::Unlisted,
+            listed: false,
             edge: EdgeReport::default(),
             down: None,
             requests: BTreeMap::new(),
@@ -125,12 +124,13 @@ impl World {
             Event::Published { epoch, routes } => self.published(epoch, &routes),
             Event::Edge(report) => self.edge = report,
             Event::Command(Command::Recycle { request, services }) => {
-                self.recycle(request, &services)
+                self.recycle(request, &services);
             }
             Event::Command(Command::Down { volumes }) => self.down = Some(Down { volumes }),
             Event::Began { action, reason } => self.began(now, &action, reason),
             Event::Ended { action, outcome } => self.ended(now, &action, outcome),
         }
+        self.settle_requests();
     }
 
     fn want(&mut self, wanted: BTreeMap<ServiceName, Desired>) {
@@ -148,13 +148,13 @@ impl World {
                 service.saw(replica.name.serial, replica.generation);
             }
         }
-        if self.engine != EngineState::Unlisted {
+        if self.listed {
             self.settle_generations();
         }
     }
 
     /// Every wanted definition gets its revision.
-    fn settle_generations(&mut self) {
+    pub(super) fn settle_generations(&mut self) {
         for (name, service) in &mut self.services {
             let same = self
                 .replicas
@@ -168,263 +168,8 @@ impl World {
         }
     }
 
-    fn list(&mut self, now: Time, asked_at: Time, listing: Listing) {
-        self.engine = EngineState::Reachable;
-        self.networks = listing
-            .networks
-            .into_iter()
-            .map(|network| (network.name, network.ours))
-            .collect();
-        self.volumes = listing
-            .volumes
-            .into_iter()
-            .map(|volume| (volume.name, volume.ours))
-            .collect();
-        let listed: BTreeSet<ContainerId> = listing
-            .containers
-            .iter()
-            .map(|observed| observed.id.clone())
-            .collect();
-        for observed in listing.containers {
-            self.see(now, asked_at, observed);
-        }
-        let unlisted: Vec<ContainerId> = self
-            .replicas
-            .values()
-            .chain(self.strays.values())
-            .filter_map(Replica::id)
-            .filter(|id| !listed.contains(*id))
-            .cloned()
-            .collect();
-        for id in unlisted {
-            self.gone(now, asked_at, &id);
-        }
-        // A create whose outcome was unknown left nothing behind, as far as this listing goes.
-        let lost = |replica: &Replica| {
-            replica.observed.is_none()
-                && replica.unknown_since.is_some_and(|since| asked_at >= since)
-        };
-        self.replicas.retain(|_, replica| !lost(replica));
-        self.settle_generations();
-    }
-
-    fn see(&mut self, now: Time, asked_at: Time, observed: Observed) {
-        let Some(identity) = self.identity_of(&observed) else {
-            let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
-                let nobody = ReplicaName::new(
-                    ServiceName::new(observed.name.clone()),
-                    crate::spec::Serial(0),
-                );
-                Replica::new(
-                    nobody,
-                    crate::spec::Generation(0),
-                    crate::spec::SpecHash::new(""),
-                    now,
-                )
-            });
-            if stray.seen_at <= asked_at {
-                stray.seen_at = asked_at;
-                stray.observed = Some(observed);
-            }
-            return;
-        };
-        let Identity {
-            replica: name,
-            generation,
-            spec_hash,
-        } = identity;
-        if let Some(service) = self.services.get_mut(&name.service) {
-            service.saw(name.serial, generation);
-        }
-        let replica = self
-            .replicas
-            .entry(name.clone())
-            .or_insert_with(|| Replica::new(name.clone(), generation, spec_hash, now));
-        if replica.seen_at > asked_at {
-            return;
-        }
-        replica.seen_at = asked_at;
-        if replica.unknown_since.is_some_and(|since| asked_at >= since) {
-            replica.unknown_since = None;
-        }
-        // Only what was seen to live can die: one that is found dead at start is cleared away, not held against it.
-        let was_alive = replica
-            .observed
-            .as_ref()
-            .is_some_and(|before| before.state.is_live());
-        let ended = how_it_ended(&observed.state);
-        let health = observed.health;
-        replica.observed = Some(observed);
-        match ended {
-            Some(how) if was_alive => self.died(now, &name, &how),
-            Some(_) => {}
-            None => self.probed_by_docker(now, asked_at, &name, health),
-        }
-    }
-
-    /// The labels of a replica; `None` for a stray: malformed ones, or those of a replica that is another container.
-    fn identity_of(&self, observed: &Observed) -> Option<Identity> {
-        let identity = observed.identity.clone()?;
-        match self.replicas.get(&identity.replica).and_then(Replica::id) {
-            Some(known) if *known != observed.id => None,
-            _ if self.strays.contains_key(&observed.id) => None,
-            Some(_) | None => Some(identity),
-        }
-    }
-
-    /// There is no such container any more.
-    fn gone(&mut self, now: Time, asked_at: Time, id: &ContainerId) {
-        self.strays
-            .retain(|stray, replica| stray != id || replica.seen_at > asked_at);
-        let Some(replica) = self.replica_of(id) else {
-            return;
-        };
-        if replica.seen_at > asked_at {
-            return;
-        }
-        let name = replica.name.clone();
-        if replica.is_running() {
-            self.died(now, &name, "its container vanished");
-        }
-        self.replicas.remove(&name);
-    }
-
-    fn replica_of(&mut self, id: &ContainerId) -> Option<&mut Replica> {
-        self.replicas
-            .values_mut()
-            .find(|replica| replica.id() == Some(id))
-    }
-
-    /// A replica's process ended by itself. One that had proven itself is simply replaced; another one is a failure.
-    fn died(&mut self, now: Time, name: &ReplicaName, how: &str) {
-        let Some(replica) = self.replicas.get_mut(name) else {
-            return;
-        };
-        let Some(service) = self.services.get(&name.service) else {
-            return;
-        };
-        let proven = replica.is_stable(&service.desired, now);
-        let expected = replica.stop_asked;
-        replica.probe.ready_since = None;
-        if !expected && !proven {
-            self.failed(now, name, how);
-        }
-    }
-
-    /// A failure of the service: its backoff begins, and a recycle that somebody asked for has come to nothing.
-    fn failed(&mut self, now: Time, name: &ReplicaName, why: &str) {
-        let id = self.replicas.get(name).and_then(Replica::id).cloned();
-        if let Some(service) = self.services.get_mut(&name.service) {
-            service.fail(now, format!("{name}: {why}"));
-        }
-        for (number, request) in &mut self.requests {
-            let is_target = id.as_ref().is_some_and(|id| request.targets.contains(id));
-            if is_target || request.failed.is_some() || !request.services.contains(&name.service) {
-                continue;
-            }
-            request.failed = Some(format!("{name}: {why}"));
-            let commanded = Reason::Commanded(*number);
-            for replica in self.replicas.values_mut() {
-                if replica.condemned.as_ref() == Some(&commanded) && replica.draining.is_none() {
-                    replica.condemned = None;
-                }
-            }
-        }
-    }
-
-    fn probed(&mut self, now: Time, asked_at: Time, id: &ContainerId, result: Result<(), String>) {
-        let Some(replica) = self.replica_of(id) else {
-            return;
-        };
-        // A probe that began before the process did asked somebody else.
-        if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
-            return;
-        }
-        let name = replica.name.clone();
-        self.judge(now, &name, result);
-    }
-
-    /// Docker's own status, or plain running, where that is the probe.
-    fn probed_by_docker(&mut self, now: Time, asked_at: Time, name: &ReplicaName, health: Health) {
-        let Some(service) = self.services.get(&name.service) else {
-            return;
-        };
-        let probe = &service.desired.probe;
-        let (successes, failures) = (
-            service.desired.phoenix.probe.successes,
-            service.desired.phoenix.probe.failures,
-        );
-        let Some(replica) = self.replicas.get_mut(name) else {
-            return;
-        };
-        if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
-            return;
-        }
-        let result = match (probe, health) {
-            (Probe::Running, _) | (Probe::Docker, Health::Healthy) => Ok(()),
-            (Probe::Docker, Health::Unhealthy) => Err("Docker says unhealthy".to_owned()),
-            (Probe::Docker, Health::None | Health::Starting)
-            | (Probe::Http { .. } | Probe::Tcp { .. }, _) => return,
-        };
-        // Docker has counted already; one word of it is enough.
-        match &result {
-            Ok(()) => replica.probe.successes = replica.probe.successes.max(successes - 1),
-            Err(_) => replica.probe.failures = replica.probe.failures.max(failures - 1),
-        }
-        self.judge(now, name, result);
-    }
-
-    /// Counts one result of a probe.
-    fn judge(&mut self, now: Time, name: &ReplicaName, result: Result<(), String>) {
-        let Some(service) = self.services.get_mut(&name.service) else {
-            return;
-        };
-        let Some(replica) = self.replicas.get_mut(name) else {
-            return;
-        };
-        let setting = &service.desired.phoenix.probe;
-        match result {
-            Ok(()) => {
-                replica.probe.failures = 0;
-                replica.probe.successes = replica.probe.successes.saturating_add(1);
-                if replica.probe.ready_since.is_none()
-                    && replica.probe.successes >= setting.successes
-                {
-                    if replica.made_here && !replica.probe.was_ready {
-                        service.started_in(now.since(replica.known_at));
-                    }
-                    replica.probe.ready_since = Some(now);
-                    replica.probe.was_ready = true;
-                }
-                if replica.condemned.is_none()
-                    && replica.is_stable(&service.desired, now)
-                    && service
-                        .failures()
-                        .is_some_and(|(_, at, _)| *at < replica.known_at)
-                {
-                    service.forgive();
-                }
-            }
-            Err(why) => {
-                replica.probe.successes = 0;
-                replica.probe.failures = replica.probe.failures.saturating_add(1);
-                replica.probe.last_failure = Some(why.clone());
-                if replica.probe.failures >= setting.failures && replica.probe.ready_since.is_some()
-                {
-                    let proven = replica.is_stable(&service.desired, now);
-                    replica.probe.ready_since = None;
-                    if replica.condemned.is_none() {
-                        replica.condemned = Some(Reason::Unhealthy { last: why.clone() });
-                    }
-                    if !proven && !replica.stop_asked && replica.draining.is_none() {
-                        self.failed(now, name, &format!("it is not ready any more: {why}"));
-                    }
-                }
-            }
-        }
-    }
-
     fn published(&mut self, epoch: u64, routes: &Routes) {
+        self.published = Some(epoch);
         for replica in self.replicas.values_mut() {
             let is_in = replica
                 .id()
@@ -437,43 +182,13 @@ impl World {
         }
     }
 
-    fn recycle(&mut self, number: RequestId, services: &BTreeSet<ServiceName>) {
-        let is_meant = |name: &ServiceName| services.is_empty() || services.contains(name);
-        let mut request = Request {
-            services: self
-                .services
-                .keys()
-                .filter(|name| is_meant(name))
-                .cloned()
-                .collect(),
-            targets: BTreeSet::new(),
-            failed: None,
-        };
-        for replica in self
-            .replicas
-            .values_mut()
-            .filter(|replica| request.services.contains(&replica.name.service))
-        {
-            if replica.is_live() && replica.condemned.is_none() {
-                replica.condemned = Some(Reason::Commanded(number));
-            }
-            request.targets.extend(replica.id().cloned());
-        }
-        for (name, service) in &mut self.services {
-            if request.services.contains(name) {
-                service.forgive();
-            }
-        }
-        self.requests.insert(number, request);
-    }
-
     fn began(&mut self, now: Time, action: &Action, reason: Reason) {
         match action {
             Action::CreateNetwork(name) | Action::RemoveNetwork(name) => {
-                self.resource_began(Resource::Network(name.clone()))
+                self.resource_began(Resource::Network(name.clone()));
             }
             Action::CreateVolume(name) | Action::RemoveVolume(name) => {
-                self.resource_began(Resource::Volume(name.clone()))
+                self.resource_began(Resource::Volume(name.clone()));
             }
             Action::Create {
                 replica: name,
@@ -522,6 +237,10 @@ impl World {
     }
 
     /// The replica or stray that an action is about.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only a stop or a removal can be about a stray"
+    )]
     fn subject_mut(&mut self, action: &Action) -> Option<&mut Replica> {
         match action {
             Action::Stop {
@@ -531,9 +250,7 @@ impl World {
             | Action::Remove {
                 subject: Subject { id, replica: None },
             } => self.strays.get_mut(id),
-            _ => action
-                .replica()
-                .and_then(|name| self.replicas.get_mut(name)),
+            other => self.replicas.get_mut(other.replica()?),
         }
     }
 
@@ -552,7 +269,7 @@ impl World {
             Outcome::Done(sight) => self.sight(now, action, sight),
             Outcome::Failed { failure, sight } => {
                 self.sight(now, action, sight);
-                self.call_failed(now, action, failure);
+                self.call_failed(now, action, &failure);
             }
             Outcome::Unknown { failure } => {
                 if let Some(replica) = self.subject_mut(action) {
@@ -585,7 +302,7 @@ impl World {
     }
 
     /// A failed create or start is the service's failure, unless the engine was just not there.
-    fn call_failed(&mut self, now: Time, action: &Action, failure: Failure) {
+    fn call_failed(&mut self, now: Time, action: &Action, failure: &Failure) {
         let is_birth = matches!(
             action,
             Action::Create { .. } | Action::Connect { .. } | Action::Start { .. }

@@ -21,6 +21,10 @@ pub struct KernelFacts {
 
 /// What a replica's process must be at least.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one wall that stands or not"
+)]
 pub struct Policy {
     /// The only capabilities that it may have, one bit each; 0 by default.
     pub caps_allowed: u64,

@@ -1,1 +1,630 @@
-//! Tests of edge.
+//! The edge forwards to ready replicas only, never cuts a connection, and reports what it promises.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking, helpers too")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use phoenixd::edge::{self, Limits, Listeners, Obstacle};
+use phoenixd::reconcile::{Backend, EdgeReport, Routes};
+use phoenixd::spec::{ContainerId, Published, ReplicaName, Serial, ServiceName};
+use rustix::net::{AddressFamily, SocketType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::support::eventually;
+
+/// Patient enough that only a test of patience runs into it.
+const LIMITS: Limits = Limits {
+    dial: Duration::from_secs(20),
+    patience: Duration::from_secs(20),
+    connections: 1000,
+};
+
+/// An edge with one published port, and what the supervisor would hold.
+struct Edge {
+    port: Published,
+    routes: watch::Sender<(u64, Arc<Routes>)>,
+    reports: watch::Receiver<EdgeReport>,
+    shutdown: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl Edge {
+    fn start(limits: Limits) -> Self {
+        let port = free_port(Ipv4Addr::LOCALHOST);
+        let listeners = Listeners::bind(&BTreeSet::from([port])).unwrap();
+        let (routes, table) = watch::channel((0, Arc::new(Routes::default())));
+        let empty = EdgeReport {
+            epoch: 0,
+            open: BTreeMap::new(),
+        };
+        let (report, reports) = watch::channel(empty);
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(edge::run(
+            listeners,
+            limits,
+            table,
+            report,
+            shutdown.clone(),
+        ));
+        Self {
+            port,
+            routes,
+            reports,
+            shutdown,
+            running,
+        }
+    }
+
+    /// Publishes a table and waits for its report.
+    async fn route(&mut self, epoch: u64, ready: &[&Backend], draining: &[&Backend]) -> EdgeReport {
+        self.publish(epoch, ready, draining);
+        self.report(|report| report.epoch == epoch).await
+    }
+
+    fn publish(&self, epoch: u64, ready: &[&Backend], draining: &[&Backend]) {
+        let table = Routes {
+            listeners: BTreeMap::from([(self.port, ready.iter().map(|&b| b.clone()).collect())]),
+            draining: draining.iter().map(|b| b.container_id.clone()).collect(),
+        };
+        self.routes.send_replace((epoch, Arc::new(table)));
+    }
+
+    async fn report(&self, holds: impl Fn(&EdgeReport) -> bool) -> EdgeReport {
+        let look = async || self.reports.borrow().clone();
+        eventually("the edge's report", look, holds).await
+    }
+
+    async fn connect(&self) -> TcpStream {
+        let (ip, port) = self.port.local_address();
+        TcpStream::connect((ip, port)).await.unwrap()
+    }
+
+    /// Who answers a new connection.
+    async fn ask(&self) -> String {
+        ask(&mut self.connect().await).await.unwrap()
+    }
+}
+
+fn free_port(ip: Ipv4Addr) -> Published {
+    let probe = std::net::TcpListener::bind((ip, 0)).unwrap();
+    Published {
+        host_ip: Some(IpAddr::V4(ip)),
+        host_port: probe.local_addr().unwrap().port(),
+        target: 80,
+    }
+}
+
+fn backend(name: &str, address: SocketAddr) -> Backend {
+    Backend {
+        replica: ReplicaName::new(ServiceName::new("web"), Serial(1)),
+        container_id: ContainerId::new(name),
+        address,
+    }
+}
+
+/// A replica that answers each line with its name, until the client ends.
+async fn greeter(servers: &mut JoinSet<()>, name: &'static str) -> Backend {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    servers.spawn(async move {
+        let mut clients = JoinSet::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            clients.spawn(async move {
+                let mut line = [0; 64];
+                while client.read(&mut line).await.is_ok_and(|count| count > 0) {
+                    if client.write_all(name.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    backend(name, address)
+}
+
+/// A replica whose port nobody listens on.
+fn refusing(name: &str) -> Backend {
+    let port = free_port(Ipv4Addr::LOCALHOST).host_port;
+    backend(name, (Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// A replica that does not answer a SYN: its queue of one is full.
+struct Hung {
+    backend: Backend,
+    listener: TcpListener,
+    _filler: TcpStream,
+}
+
+impl Hung {
+    async fn new(name: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let filler = TcpStream::connect(address).await.unwrap();
+        Self {
+            backend: backend(name, address),
+            listener,
+            _filler: filler,
+        }
+    }
+}
+
+/// Who answers on this connection; an error when nobody does within half a minute.
+async fn ask(client: &mut TcpStream) -> io::Result<String> {
+    client.write_all(b"?").await?;
+    let mut answer = [0; 64];
+    let count = timeout(Duration::from_secs(30), client.read(&mut answer)).await??;
+    let answer = answer.get(..count).unwrap_or_default();
+    Ok(String::from_utf8_lossy(answer).into_owned())
+}
+
+fn open(report: &EdgeReport) -> Vec<(&str, u64)> {
+    report
+        .open
+        .iter()
+        .map(|(id, count)| (id.as_str(), *count))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_connection_goes_to_a_ready_replica_only_and_ties_go_round() {
+    let mut servers = JoinSet::new();
+    let a = greeter(&mut servers, "a").await;
+    let b = greeter(&mut servers, "b").await;
+    let c = greeter(&mut servers, "c").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&a, &b], &[&c]).await;
+    let mut clients = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        let mut client = edge.connect().await;
+        answers.push(ask(&mut client).await.unwrap());
+        clients.push(client);
+    }
+    assert_eq!(answers, ["a", "b", "a", "b", "a", "b"]);
+    let report = edge.report(|r| r.open.values().sum::<u64>() == 6).await;
+    assert_eq!(open(&report), [("a", 3), ("b", 3), ("c", 0)]);
+}
+
+#[tokio::test]
+async fn a_connection_outlives_the_table_it_came_by_and_new_ones_go_elsewhere() {
+    let mut servers = JoinSet::new();
+    let old = greeter(&mut servers, "old").await;
+    let new = greeter(&mut servers, "new").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&old], &[]).await;
+    let mut kept = edge.connect().await;
+    assert_eq!(ask(&mut kept).await.unwrap(), "old");
+
+    let report = edge.route(2, &[&new], &[&old]).await;
+    assert_eq!(open(&report), [("new", 0), ("old", 1)]);
+    assert_eq!(edge.ask().await, "new");
+    assert_eq!(ask(&mut kept).await.unwrap(), "old");
+
+    // Gone from the table altogether, and still counted.
+    let report = edge.route(3, &[&new], &[]).await;
+    assert_eq!(report.open.get(&old.container_id), Some(&1));
+    assert_eq!(ask(&mut kept).await.unwrap(), "old");
+    drop(kept);
+    edge.report(|r| open(r) == [("new", 0)]).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_refuses_costs_the_client_nothing() {
+    let mut servers = JoinSet::new();
+    let dead = refusing("dead");
+    let alive = greeter(&mut servers, "alive").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&dead, &alive], &[]).await;
+    for _ in 0..4 {
+        assert_eq!(edge.ask().await, "alive");
+    }
+    edge.report(|r| open(r) == [("alive", 0), ("dead", 0)])
+        .await;
+}
+
+#[tokio::test]
+async fn a_dial_that_hangs_is_counted_and_moves_with_the_table() {
+    let mut servers = JoinSet::new();
+    let hung = Hung::new("hung").await;
+    let new = greeter(&mut servers, "new").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&hung.backend], &[]).await;
+    let mut client = edge.connect().await;
+    edge.report(|r| open(r) == [("hung", 1)]).await;
+
+    // From this report on nothing may reach the hung one, though it answers from now on, and though it was chosen.
+    edge.route(2, &[&new], &[&hung.backend]).await;
+    let (_filler, _) = hung.listener.accept().await.unwrap();
+    assert_eq!(ask(&mut client).await.unwrap(), "new");
+    edge.report(|r| open(r) == [("hung", 0), ("new", 1)]).await;
+    // Its SYN may have been answered in between: then the connection was closed without a byte.
+    if let Ok(Ok((mut late, _))) =
+        timeout(Duration::from_millis(1500), hung.listener.accept()).await
+    {
+        assert_eq!(late.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    }
+}
+
+/// Both tables of a flip are reported and drained while clients keep coming; from then on the other replica may be
+/// stopped, so nothing must arrive there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_report_nothing_reaches_a_replica_that_left() {
+    let mut servers = JoinSet::new();
+    let stopped: [Arc<AtomicBool>; 2] = Default::default();
+    let mut replicas = Vec::new();
+    for (name, stopped) in ["a", "b"].into_iter().zip(&stopped) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        replicas.push(backend(name, listener.local_addr().unwrap()));
+        let stopped = Arc::clone(stopped);
+        servers.spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let count = client.read(&mut [0; 1]).await.unwrap_or(0);
+                assert!(count == 0 || !stopped.load(Ordering::SeqCst), "{name}");
+                client.write_all(b"!").await.ok();
+            }
+        });
+    }
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&replicas[1]], &[]).await;
+    let mut clients = JoinSet::new();
+    let (ip, port) = edge.port.local_address();
+    let answered = Arc::new(AtomicU64::new(0));
+    for _ in 0..4 {
+        let answered = Arc::clone(&answered);
+        clients.spawn(async move {
+            loop {
+                let mut client = TcpStream::connect((ip, port)).await.unwrap();
+                assert_eq!(ask(&mut client).await.unwrap(), "!");
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    for flip in 0..30_u64 {
+        let (new, old) = if flip % 2 == 0 { (0, 1) } else { (1, 0) };
+        stopped[new].store(false, Ordering::SeqCst);
+        let old_id = replicas[old].container_id.clone();
+        edge.publish(flip + 2, &[&replicas[new]], &[&replicas[old]]);
+        edge.report(|r| r.epoch == flip + 2 && r.open.get(&old_id) == Some(&0))
+            .await;
+        stopped[old].store(true, Ordering::SeqCst);
+        let before = answered.load(Ordering::SeqCst);
+        let look = async || answered.load(Ordering::SeqCst);
+        eventually("answers go on", look, |now| *now > before + 10).await;
+    }
+    assert!(clients.try_join_next().is_none(), "a client failed");
+    assert!(
+        servers.try_join_next().is_none(),
+        "a stopped replica was reached"
+    );
+}
+
+#[tokio::test]
+async fn a_dial_that_hangs_too_long_goes_to_the_next_replica() {
+    let mut servers = JoinSet::new();
+    let hung = Hung::new("hung").await;
+    let alive = greeter(&mut servers, "alive").await;
+    let mut edge = Edge::start(Limits {
+        dial: Duration::from_millis(100),
+        ..LIMITS
+    });
+    edge.route(1, &[&hung.backend, &alive], &[]).await;
+    assert_eq!(edge.ask().await, "alive");
+    edge.report(|r| open(r) == [("alive", 0), ("hung", 0)])
+        .await;
+}
+
+#[tokio::test]
+async fn without_a_replica_a_connection_waits_for_one() {
+    let mut servers = JoinSet::new();
+    let late = greeter(&mut servers, "late").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[], &[]).await;
+    let mut waiting = edge.connect().await;
+    waiting.write_all(b"?").await.unwrap();
+    // Also when what there is refuses.
+    edge.route(2, &[&refusing("dead")], &[]).await;
+    edge.route(3, &[&late], &[]).await;
+    assert_eq!(ask(&mut waiting).await.unwrap(), "late");
+}
+
+#[tokio::test]
+async fn a_replica_that_listens_late_is_tried_again() {
+    let mut servers = JoinSet::new();
+    let late = refusing("late");
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&late], &[]).await;
+    let mut waiting = edge.connect().await;
+    // A dial was made, and has failed.
+    edge.report(|r| open(r) == [("late", 0)]).await;
+    let listener = TcpListener::bind(late.address).await.unwrap();
+    servers.spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        client.read_exact(&mut [0; 1]).await.unwrap();
+        client.write_all(b"late").await.unwrap();
+    });
+    assert_eq!(ask(&mut waiting).await.unwrap(), "late");
+}
+
+#[tokio::test]
+async fn without_a_replica_a_connection_is_given_up_in_the_end() {
+    let mut edge = Edge::start(Limits {
+        patience: Duration::from_millis(50),
+        ..LIMITS
+    });
+    edge.route(1, &[&refusing("dead")], &[]).await;
+    let mut client = edge.connect().await;
+    let ended = client.read(&mut [0; 1]).await;
+    assert_eq!(
+        ended.map_err(|error| error.kind()),
+        Err(io::ErrorKind::ConnectionReset)
+    );
+    edge.report(|r| open(r) == [("dead", 0)]).await;
+}
+
+#[tokio::test]
+async fn either_side_may_end_its_half_first() {
+    for client_first in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let replica = backend("a", listener.local_addr().unwrap());
+        let mut edge = Edge::start(LIMITS);
+        edge.route(1, &[&replica], &[]).await;
+        let client = edge.connect().await;
+        let (server, _) = listener.accept().await.unwrap();
+        let (mut first, mut second) = if client_first {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        first.write_all(b"all I have").await.unwrap();
+        first.shutdown().await.unwrap();
+        let mut heard = String::new();
+        second.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "all I have");
+        // The other half is still open.
+        edge.report(|r| open(r) == [("a", 1)]).await;
+        second.write_all(b"and the answer").await.unwrap();
+        drop(second);
+        heard.clear();
+        first.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "and the answer");
+        edge.report(|r| open(r) == [("a", 0)]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_passed_on_as_a_reset() {
+    for client_breaks in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let replica = backend("a", listener.local_addr().unwrap());
+        let mut edge = Edge::start(LIMITS);
+        edge.route(1, &[&replica], &[]).await;
+        let mut client = edge.connect().await;
+        let (mut server, _) = listener.accept().await.unwrap();
+        // A replica that resets before the edge has seen it answer would count as one that refuses.
+        client.write_all(b"?").await.unwrap();
+        server.read_exact(&mut [0; 1]).await.unwrap();
+        let (breaking, mut other) = if client_breaks {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        breaking.set_zero_linger().unwrap();
+        drop(breaking);
+        let ended = other.read(&mut [0; 1]).await;
+        assert_eq!(
+            ended.map_err(|error| error.kind()),
+            Err(io::ErrorKind::ConnectionReset)
+        );
+        edge.report(|r| open(r) == [("a", 0)]).await;
+    }
+}
+
+/// Bytes that repeat only after a long time, so that a lost or doubled block shows.
+fn pattern(seed: u64) -> impl Iterator<Item = u8> {
+    let mut state = seed;
+    std::iter::repeat_with(move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    })
+}
+
+#[tokio::test]
+async fn twenty_megabytes_each_way_arrive_whole_at_a_slow_reader() {
+    const BYTES: usize = 20_000_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let replica = backend("a", listener.local_addr().unwrap());
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&replica], &[]).await;
+    let mut sides = JoinSet::new();
+    let client = edge.connect().await;
+    let (server, _) = listener.accept().await.unwrap();
+    for (stream, sends, receives) in [(client, 1, 2), (server, 2, 1)] {
+        sides.spawn(async move {
+            let (mut read, mut write) = stream.into_split();
+            let sending = async {
+                let bytes: Vec<u8> = pattern(sends).take(BYTES).collect();
+                write.write_all(&bytes).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let receiving = async {
+                let mut expected = pattern(receives);
+                let mut buffer = vec![0; 100_000];
+                let mut total = 0;
+                loop {
+                    // Slow: reads little, and lets everything else run in between.
+                    tokio::task::yield_now().await;
+                    let count = read.read(&mut buffer[..7919]).await.unwrap();
+                    if count == 0 {
+                        return total;
+                    }
+                    total += count;
+                    assert!(
+                        buffer.iter().take(count).eq(expected
+                            .by_ref()
+                            .take(count)
+                            .collect::<Vec<_>>()
+                            .iter())
+                    );
+                }
+            };
+            let ((), total) = tokio::join!(sending, receiving);
+            assert_eq!(total, BYTES);
+        });
+    }
+    while let Some(side) = sides.join_next().await {
+        side.unwrap();
+    }
+    edge.report(|r| open(r) == [("a", 0)]).await;
+}
+
+#[tokio::test]
+async fn no_connection_is_left_behind() {
+    let mut servers = JoinSet::new();
+    let a = greeter(&mut servers, "a").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&a], &[]).await;
+    for _ in 0..500 {
+        assert_eq!(edge.ask().await, "a");
+    }
+    edge.report(|r| open(r) == [("a", 0)]).await;
+}
+
+#[tokio::test]
+async fn beyond_the_cap_connections_wait_their_turn() {
+    let mut servers = JoinSet::new();
+    let a = greeter(&mut servers, "a").await;
+    let mut edge = Edge::start(Limits {
+        connections: 2,
+        ..LIMITS
+    });
+    edge.route(1, &[&a], &[]).await;
+    let (mut one, mut two) = (edge.connect().await, edge.connect().await);
+    assert_eq!(ask(&mut one).await.unwrap(), "a");
+    assert_eq!(ask(&mut two).await.unwrap(), "a");
+    let mut three = edge.connect().await;
+    three.write_all(b"?").await.unwrap();
+    assert_eq!(ask(&mut one).await.unwrap(), "a");
+    edge.report(|r| open(r) == [("a", 2)]).await;
+    drop(one);
+    let mut answer = [0; 1];
+    three.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"a");
+}
+
+#[tokio::test]
+async fn at_shutdown_ports_close_at_once_and_connections_may_end() {
+    let mut servers = JoinSet::new();
+    let a = greeter(&mut servers, "a").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&a], &[]).await;
+    let mut kept = edge.connect().await;
+    assert_eq!(ask(&mut kept).await.unwrap(), "a");
+    edge.shutdown.cancel();
+    let port = BTreeSet::from([edge.port]);
+    eventually(
+        "the port is free",
+        async || Listeners::bind(&port).is_ok(),
+        |free| *free,
+    )
+    .await;
+    assert_eq!(ask(&mut kept).await.unwrap(), "a");
+    // Tables are still applied and reported.
+    let report = edge.route(2, &[], &[&a]).await;
+    assert_eq!(open(&report), [("a", 1)]);
+    assert!(edge.running.try_join_next().is_none());
+    drop(kept);
+    edge.running.join_next().await.unwrap().unwrap();
+    assert_eq!(open(&edge.reports.borrow()), [("a", 0)]);
+}
+
+#[tokio::test]
+async fn the_last_table_stays_when_the_supervisor_is_gone() {
+    let mut servers = JoinSet::new();
+    let a = greeter(&mut servers, "a").await;
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&a], &[]).await;
+    let (other, _) = watch::channel((0, Arc::new(Routes::default())));
+    drop(std::mem::replace(&mut edge.routes, other));
+    for _ in 0..10 {
+        assert_eq!(edge.ask().await, "a");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_holder_and_all_others_are_released() {
+    let ip = Ipv4Addr::new(127, 0, 0, 9);
+    let free = free_port(ip);
+    let taken = std::net::TcpListener::bind((ip, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let occupied = Published {
+        host_ip: Some(ip.into()),
+        host_port: port,
+        target: 80,
+    };
+    let error = Listeners::bind(&BTreeSet::from([free, occupied])).unwrap_err();
+    let own = std::process::id();
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!(
+            "port `127.0.0.9:{port}:80` cannot be bound: 127.0.0.9:{port} is taken by `"
+        )),
+        "{text}"
+    );
+    assert!(text.ends_with(&format!("(process {own})")), "{text}");
+    assert!(error.hint().contains(&format!("stop process {own}")));
+    let Obstacle::Taken(Some(holder)) = error.obstacle else {
+        panic!("the holder is this process: {text}");
+    };
+    assert_eq!(holder.pid, own);
+    // Whatever was bound before the failure is free again.
+    Listeners::bind(&BTreeSet::from([free])).unwrap();
+}
+
+#[tokio::test]
+async fn a_port_without_an_address_is_bound_for_both_families() {
+    // Ports of other tests come and go; try until one is free on every address.
+    let (listeners, published) = eventually(
+        "a port that is free on every address",
+        async || {
+            let published = Published {
+                host_ip: None,
+                ..free_port(Ipv4Addr::LOCALHOST)
+            };
+            let bound = Listeners::bind(&BTreeSet::from([published])).ok();
+            bound.map(|listeners| (listeners, published))
+        },
+        Option::is_some,
+    )
+    .await
+    .unwrap();
+    let addresses = listeners.addresses();
+    let bound = addresses.get(&published).unwrap();
+    let has_ipv6 =
+        rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None).is_ok_and(|socket| {
+            rustix::net::bind(&socket, &"[::]:0".parse::<SocketAddr>().unwrap()).is_ok()
+        });
+    assert_eq!(bound.len(), if has_ipv6 { 2 } else { 1 });
+    // And it really is taken: for both families, and for this one's loopback.
+    for ip in ["0.0.0.0", "127.0.0.1"] {
+        let other = Published {
+            host_ip: Some(ip.parse().unwrap()),
+            ..published
+        };
+        assert!(Listeners::bind(&BTreeSet::from([other])).is_err(), "{ip}");
+    }
+}

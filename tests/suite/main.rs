@@ -1,5 +1,6 @@
 //! Everything that needs no Docker Engine: deterministic, in seconds. By capability, not by module.
 
+mod api;
 mod cli;
 mod compose;
 mod config;
@@ -10,6 +11,7 @@ mod examples;
 mod journal;
 mod plan;
 mod probe;
+mod report;
 mod sim;
 mod support;
 mod tidy;

@@ -1,0 +1,295 @@
+//! How observations change the world: listings, inspections, probes.
+//!
+//! An observation carries the time at which it was asked for; an older one than the last applied is dropped.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::replica::{Replica, how_it_ended};
+use super::world::{EngineState, World};
+use super::{Health, Identity, Listing, Observed, Reason, Time};
+use crate::spec::{ContainerId, Probe, ReplicaName, ServiceName};
+
+/// How long a late look is expected. Longer than any call may take.
+const TOMBSTONE: Duration = Duration::from_mins(10);
+
+impl World {
+    pub(super) fn list(&mut self, now: Time, asked_at: Time, listing: Listing) {
+        self.engine = EngineState::Reachable;
+        self.listed = true;
+        self.networks = listing
+            .networks
+            .into_iter()
+            .map(|network| (network.name, network.ours))
+            .collect();
+        self.volumes = listing
+            .volumes
+            .into_iter()
+            .map(|volume| (volume.name, volume.ours))
+            .collect();
+        let listed: BTreeSet<ContainerId> = listing
+            .containers
+            .iter()
+            .map(|observed| observed.id.clone())
+            .collect();
+        for observed in listing.containers {
+            self.see(now, asked_at, observed);
+        }
+        let unlisted: Vec<ContainerId> = self
+            .replicas
+            .values()
+            .chain(self.strays.values())
+            .filter_map(Replica::id)
+            .filter(|id| !listed.contains(*id))
+            .cloned()
+            .collect();
+        for id in unlisted {
+            self.gone(now, asked_at, &id);
+        }
+        // A create whose outcome was unknown left nothing behind, as far as this listing goes.
+        let lost = |replica: &Replica| {
+            replica.observed.is_none()
+                && replica.unknown_since.is_some_and(|since| asked_at >= since)
+        };
+        self.replicas.retain(|_, replica| !lost(replica));
+        self.settle_generations();
+    }
+
+    pub(super) fn see(&mut self, now: Time, asked_at: Time, observed: Observed) {
+        if self
+            .tombstones
+            .get(&observed.id)
+            .is_some_and(|gone_at| *gone_at >= asked_at)
+        {
+            return;
+        }
+        let Some(identity) = self.identity_of(&observed) else {
+            let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
+                let nobody = ReplicaName::new(
+                    ServiceName::new(observed.name.clone()),
+                    crate::spec::Serial(0),
+                );
+                Replica::new(
+                    nobody,
+                    crate::spec::Generation(0),
+                    crate::spec::SpecHash::new(""),
+                    now,
+                )
+            });
+            if stray.seen_at <= asked_at {
+                stray.seen_at = asked_at;
+                stray.observed = Some(observed);
+            }
+            return;
+        };
+        let Identity {
+            replica: name,
+            generation,
+            spec_hash,
+        } = identity;
+        if let Some(service) = self.services.get_mut(&name.service) {
+            service.saw(name.serial, generation);
+        }
+        let published = self.published;
+        let replica = self.replicas.entry(name.clone()).or_insert_with(|| {
+            Replica::adopted(name.clone(), generation, spec_hash, now, published)
+        });
+        if replica.seen_at > asked_at {
+            return;
+        }
+        replica.seen_at = asked_at;
+        if replica.unknown_since.is_some_and(|since| asked_at >= since) {
+            replica.unknown_since = None;
+        }
+        // Only what was seen to live can die: one that is found dead at start is cleared away, not held against it.
+        let was_alive = replica
+            .observed
+            .as_ref()
+            .is_some_and(|before| before.state.is_live());
+        let ended = how_it_ended(&observed.state);
+        let health = observed.health;
+        replica.observed = Some(observed);
+        match ended {
+            Some(how) if was_alive => self.died(now, &name, &how),
+            Some(_) => {}
+            None => self.probed_by_docker(now, asked_at, &name, health),
+        }
+    }
+
+    /// The labels of a replica; `None` for a stray: malformed ones, or those of a replica that is another container.
+    pub(super) fn identity_of(&self, observed: &Observed) -> Option<Identity> {
+        let identity = observed.identity.clone()?;
+        match self.replicas.get(&identity.replica).and_then(Replica::id) {
+            Some(known) if *known != observed.id => None,
+            _ if self.strays.contains_key(&observed.id) => None,
+            Some(_) | None => Some(identity),
+        }
+    }
+
+    /// There is no such container any more.
+    pub(super) fn gone(&mut self, now: Time, asked_at: Time, id: &ContainerId) {
+        self.strays
+            .retain(|stray, replica| stray != id || replica.seen_at > asked_at);
+        self.tombstones
+            .retain(|_, gone_at| now.since(*gone_at) < TOMBSTONE);
+        self.tombstones.insert(id.clone(), asked_at);
+        let Some(replica) = self.replica_of(id) else {
+            return;
+        };
+        if replica.seen_at > asked_at {
+            return;
+        }
+        let name = replica.name.clone();
+        if replica.is_running() {
+            self.died(now, &name, "its container vanished");
+        }
+        self.replicas.remove(&name);
+    }
+
+    pub(super) fn replica_of(&mut self, id: &ContainerId) -> Option<&mut Replica> {
+        self.replicas
+            .values_mut()
+            .find(|replica| replica.id() == Some(id))
+    }
+
+    /// A replica's process ended by itself. One that had proven itself is simply replaced; another one is a failure.
+    pub(super) fn died(&mut self, now: Time, name: &ReplicaName, how: &str) {
+        let Some(replica) = self.replicas.get_mut(name) else {
+            return;
+        };
+        let Some(service) = self.services.get(&name.service) else {
+            return;
+        };
+        let proven = replica.is_stable(&service.desired, now);
+        let expected = replica.stop_asked;
+        replica.probe.ready_since = None;
+        if !expected && !proven {
+            self.failed(now, name, how);
+        }
+    }
+
+    /// A failure of the service: its backoff begins, and a recycle that somebody asked for has come to nothing.
+    pub(super) fn failed(&mut self, now: Time, name: &ReplicaName, why: &str) {
+        let id = self.replicas.get(name).and_then(Replica::id).cloned();
+        if let Some(service) = self.services.get_mut(&name.service) {
+            service.fail(now, format!("{name}: {why}"));
+        }
+        for (number, request) in &mut self.requests {
+            let is_target = id.as_ref().is_some_and(|id| request.targets.contains(id));
+            if is_target || request.ended.is_some() || !request.services.contains(&name.service) {
+                continue;
+            }
+            request.ended = Some(Err(format!("{name}: {why}")));
+            let commanded = Reason::Commanded(*number);
+            for replica in self.replicas.values_mut() {
+                if replica.condemned.as_ref() == Some(&commanded) && replica.draining.is_none() {
+                    replica.condemned = None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        now: Time,
+        asked_at: Time,
+        id: &ContainerId,
+        result: Result<(), String>,
+    ) {
+        let Some(replica) = self.replica_of(id) else {
+            return;
+        };
+        // A probe that began before the process did asked somebody else.
+        if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
+            return;
+        }
+        let name = replica.name.clone();
+        self.judge(now, &name, result);
+    }
+
+    /// Docker's own status, or plain running, where that is the probe.
+    pub(super) fn probed_by_docker(
+        &mut self,
+        now: Time,
+        asked_at: Time,
+        name: &ReplicaName,
+        health: Health,
+    ) {
+        let Some(service) = self.services.get(&name.service) else {
+            return;
+        };
+        let probe = &service.desired.probe;
+        let (successes, failures) = (
+            service.desired.phoenix.probe.successes,
+            service.desired.phoenix.probe.failures,
+        );
+        let Some(replica) = self.replicas.get_mut(name) else {
+            return;
+        };
+        if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
+            return;
+        }
+        let result = match (probe, health) {
+            (Probe::Running, _) | (Probe::Docker, Health::Healthy) => Ok(()),
+            (Probe::Docker, Health::Unhealthy) => Err("Docker says unhealthy".to_owned()),
+            (Probe::Docker, Health::None | Health::Starting)
+            | (Probe::Http { .. } | Probe::Tcp { .. }, _) => return,
+        };
+        // Docker has counted already; one word of it is enough.
+        match &result {
+            Ok(()) => replica.probe.successes = replica.probe.successes.max(successes - 1),
+            Err(_) => replica.probe.failures = replica.probe.failures.max(failures - 1),
+        }
+        self.judge(now, name, result);
+    }
+
+    /// Counts one result of a probe.
+    pub(super) fn judge(&mut self, now: Time, name: &ReplicaName, result: Result<(), String>) {
+        let Some(service) = self.services.get_mut(&name.service) else {
+            return;
+        };
+        let Some(replica) = self.replicas.get_mut(name) else {
+            return;
+        };
+        let setting = &service.desired.phoenix.probe;
+        match result {
+            Ok(()) => {
+                replica.probe.failures = 0;
+                replica.probe.successes = replica.probe.successes.saturating_add(1);
+                if replica.probe.ready_since.is_none()
+                    && replica.probe.successes >= setting.successes
+                {
+                    if replica.made_here && !replica.probe.was_ready {
+                        service.started_in(now.since(replica.known_at));
+                    }
+                    replica.probe.ready_since = Some(now);
+                    replica.probe.was_ready = true;
+                }
+                if replica.condemned.is_none()
+                    && replica.is_stable(&service.desired, now)
+                    && service
+                        .failures()
+                        .is_some_and(|(_, at, _)| *at < replica.known_at)
+                {
+                    service.forgive();
+                }
+            }
+            Err(why) => {
+                replica.probe.successes = 0;
+                replica.probe.failures = replica.probe.failures.saturating_add(1);
+                replica.probe.last_failure = Some(why.clone());
+                if replica.probe.failures >= setting.failures && replica.probe.ready_since.is_some()
+                {
+                    let proven = replica.is_stable(&service.desired, now);
+                    replica.probe.ready_since = None;
+                    if replica.condemned.is_none() {
+                        replica.condemned = Some(Reason::Unhealthy { last: why.clone() });
+                    }
+                    if !proven && !replica.stop_asked && replica.draining.is_none() {
+                        self.failed(now, name, &format!("it is not ready any more: {why}"));
+                    }
+                }
+            }
+        }
+    }
+}

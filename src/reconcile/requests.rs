@@ -1,0 +1,114 @@
+//! Requests to recycle: which replicas have to go, and how it ended. An end is final.
+
+use std::collections::BTreeSet;
+
+use super::service::Service;
+use super::{Reason, RequestId, RequestState, World};
+use crate::spec::{ContainerId, ServiceName};
+
+/// How many ended requests are remembered for whoever still asks.
+const ENDED_KEPT: usize = 32;
+
+/// A request to recycle.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) services: BTreeSet<ServiceName>,
+    /// The replicas that have to go.
+    pub(super) targets: BTreeSet<ContainerId>,
+    /// How it ended; final.
+    pub(super) ended: Option<Result<(), String>>,
+}
+
+impl World {
+    pub(super) fn recycle(&mut self, number: RequestId, services: &BTreeSet<ServiceName>) {
+        let is_meant = |name: &ServiceName| services.is_empty() || services.contains(name);
+        let mut request = Request {
+            services: self
+                .services
+                .keys()
+                .filter(|name| is_meant(name))
+                .cloned()
+                .collect(),
+            targets: BTreeSet::new(),
+            ended: None,
+        };
+        for replica in self
+            .replicas
+            .values_mut()
+            .filter(|replica| request.services.contains(&replica.name.service))
+        {
+            if replica.is_live() && replica.condemned.is_none() {
+                replica.condemned = Some(Reason::Commanded(number));
+            }
+            request.targets.extend(replica.id().cloned());
+        }
+        for (name, service) in &mut self.services {
+            if request.services.contains(name) {
+                service.forgive();
+            }
+        }
+        self.requests.insert(number, request);
+    }
+
+    /// Notes which requests are done, and forgets the oldest ended ones.
+    pub(super) fn settle_requests(&mut self) {
+        let done: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| self.is_done(request))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in done {
+            if let Some(request) = self.requests.get_mut(&number) {
+                request.ended = Some(Ok(()));
+            }
+        }
+        let ended: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.ended.is_some())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended.iter().take(ended.len().saturating_sub(ENDED_KEPT)) {
+            self.requests.remove(number);
+        }
+    }
+
+    fn is_done(&self, request: &Request) -> bool {
+        request.ended.is_none()
+            && self.left_of(request) == 0
+            && request.services.iter().all(|name| {
+                self.services
+                    .get(name)
+                    .is_none_or(|s| self.is_whole(name, s))
+            })
+    }
+
+    fn left_of(&self, request: &Request) -> usize {
+        self.replicas
+            .values()
+            .filter(|r| r.id().is_some_and(|id| request.targets.contains(id)))
+            .count()
+    }
+
+    pub(super) fn request_state(&self, request: &Request) -> RequestState {
+        match &request.ended {
+            Some(Ok(())) => RequestState::Done,
+            Some(Err(why)) => RequestState::Failed(why.clone()),
+            None => RequestState::Pending(self.left_of(request)),
+        }
+    }
+
+    /// As many as are wanted get traffic.
+    fn is_whole(&self, name: &ServiceName, service: &Service) -> bool {
+        let desired = &service.desired;
+        let of = self
+            .replicas
+            .values()
+            .filter(|replica| replica.name.service == *name);
+        let ready = of
+            .filter(|replica| replica.is_in_rotation(&desired.policy))
+            .count();
+        ready >= usize::try_from(desired.replicas).unwrap_or(usize::MAX)
+    }
+}

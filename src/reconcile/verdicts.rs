@@ -1,0 +1,204 @@
+//! The verdict on one replica, from its role: the next step, or what it waits for.
+
+use std::time::Duration;
+
+use super::plan::Planner;
+use super::replica::{Replica, Routed, Verified};
+use super::roles::Role;
+use super::service::Service;
+use super::{Action, ContainerState, Desired, Reason, Subject, Time, Verdict, WaitingOn, rotation};
+use crate::spec::Probe;
+
+/// Between two looks at a process whose hardening the kernel does not confirm yet.
+const PACE_KERNEL: Duration = Duration::from_millis(20);
+/// Between two inspections of a replica that only Docker probes: an inspection costs 0.7 ms of the engine.
+const PACE_INSPECT: Duration = Duration::from_millis(100);
+/// Between two looks at a container that the engine is removing.
+const PACE_REMOVING: Duration = Duration::from_secs(1);
+
+impl Planner<'_> {
+    /// The verdict on a replica that is not about to leave the rotation.
+    pub(super) fn decide(&mut self, replica: &Replica, role: &Role, service: Option<&Service>) {
+        let verdict = self.verdict(replica, role, service);
+        let verdict = match verdict {
+            Verdict::Act(Action::Drain { .. }, _) | Verdict::Keep | Verdict::Wait(_) => verdict,
+            Verdict::Act(..) if self.take_call() => verdict,
+            Verdict::Act(..) => Verdict::Wait(WaitingOn::Parallel {
+                limit: u32::try_from(self.world.limits.calls).unwrap_or(u32::MAX),
+            }),
+        };
+        if let Verdict::Wait(on) = &verdict
+            && let Some(until) = on.until()
+        {
+            self.wake_at(until);
+        }
+        self.verdicts.insert(replica.name.clone(), verdict);
+    }
+
+    fn verdict(&self, replica: &Replica, role: &Role, service: Option<&Service>) -> Verdict {
+        if let Some(call) = replica.call {
+            return Verdict::Wait(WaitingOn::Call(call));
+        }
+        let Some(id) = replica
+            .id()
+            .cloned()
+            .filter(|_| replica.unknown_since.is_none())
+        else {
+            return Verdict::Wait(WaitingOn::Listing);
+        };
+        let name = replica.name.clone();
+        let subject = Subject {
+            id: id.clone(),
+            replica: Some(name.clone()),
+        };
+        let look = Action::Look {
+            replica: name.clone(),
+            id: id.clone(),
+        };
+        let grace = service.map(|service| service.desired.stop_grace);
+        let is_in_rotation =
+            service.is_some_and(|service| replica.is_in_rotation(&service.desired.policy));
+        let act = match role {
+            Role::Over(_) if replica.is_removing() => {
+                let at = replica.seen_at + PACE_REMOVING;
+                return if at <= self.now {
+                    Verdict::Act(look, Reason::Pace)
+                } else {
+                    Verdict::Wait(WaitingOn::Retry {
+                        until: at,
+                        last: "it is being removed".to_owned(),
+                    })
+                };
+            }
+            Role::Over(reason) => Verdict::Act(Action::Remove { subject }, reason.clone()),
+            Role::Leaving => self.leave(replica, service, Action::Stop { subject, grace }),
+            // The table comes first where the edge may still send to it, or has connections of it (invariants I2 and I9).
+            Role::Doomed(reason) if replica.routed != Routed::Never || is_in_rotation => {
+                Verdict::Act(Action::Drain { replica: name, id }, reason.clone())
+            }
+            Role::Doomed(reason) => Verdict::Act(Action::Stop { subject, grace }, reason.clone()),
+            Role::Stale(_) | Role::Fresh => service.map_or(Verdict::Keep, |service| {
+                self.live(replica, role, service, look)
+            }),
+        };
+        match (&act, &replica.retry) {
+            (Verdict::Act(action, _), Some(retry))
+                if retry.until > self.now && !matches!(action, Action::Drain { .. }) =>
+            {
+                Verdict::Wait(WaitingOn::Retry {
+                    until: retry.until,
+                    last: retry.last.clone(),
+                })
+            }
+            _ => act,
+        }
+    }
+
+    /// A replica that has left the rotation: its stop, once the edge has confirmed and its connections had their time.
+    fn leave(&self, replica: &Replica, service: Option<&Service>, stop: Action) -> Verdict {
+        let Some((since, because)) = replica.draining.clone().filter(|_| !replica.stop_asked)
+        else {
+            let reason = replica.condemned.clone().unwrap_or(Reason::Orphan);
+            return Verdict::Act(stop, reason);
+        };
+        match replica.routed {
+            Routed::In => return Verdict::Wait(WaitingOn::Edge),
+            Routed::Out { epoch } if self.world.edge.epoch < epoch => {
+                return Verdict::Wait(WaitingOn::Edge);
+            }
+            Routed::Out { .. } | Routed::Never => {}
+        }
+        let open = replica
+            .id()
+            .and_then(|id| self.world.edge.open.get(id))
+            .copied()
+            .unwrap_or(0);
+        let until = since + service.map_or(Duration::ZERO, |service| service.desired.phoenix.drain);
+        if open > 0 && until > self.now {
+            return Verdict::Wait(WaitingOn::Connections { open, until });
+        }
+        Verdict::Act(
+            stop,
+            Reason::Drained {
+                open,
+                because: Box::new(because),
+            },
+        )
+    }
+
+    /// A replica that lives on for now: the next step of its birth, or what it waits for.
+    fn live(&self, replica: &Replica, role: &Role, service: &Service, look: Action) -> Verdict {
+        let desired = &service.desired;
+        let Some(observed) = &replica.observed else {
+            return Verdict::Wait(WaitingOn::Listing);
+        };
+        if observed.state == ContainerState::Created {
+            return Self::next_step_of_birth(replica, desired);
+        }
+        let verified = replica.verified(&desired.policy);
+        if let Some(pace) = look_pace(replica, desired, &verified, self.now)
+            && replica.seen_at + pace <= self.now
+        {
+            return Verdict::Act(look, Reason::Pace);
+        }
+        if let Role::Stale(because) = role {
+            return Verdict::Wait(WaitingOn::Replacement {
+                because: because.clone(),
+                on: None,
+            });
+        }
+        if verified == Verified::Pending {
+            return Verdict::Wait(WaitingOn::Kernel);
+        }
+        if !replica.is_ready() {
+            let until = replica.probed_since().unwrap_or(self.now) + desired.phoenix.probe.deadline;
+            return Verdict::Wait(WaitingOn::Probe {
+                successes: replica.probe.successes,
+                needed: desired.phoenix.probe.successes,
+                last: replica.probe.last_failure.clone(),
+                until,
+            });
+        }
+        match replica.available_at(desired) {
+            Some(until) if until > self.now => Verdict::Wait(WaitingOn::MinReady { until }),
+            Some(_) | None => Verdict::Keep,
+        }
+    }
+
+    fn next_step_of_birth(replica: &Replica, desired: &Desired) -> Verdict {
+        let Some(observed) = &replica.observed else {
+            return Verdict::Wait(WaitingOn::Listing);
+        };
+        let (name, id) = (replica.name.clone(), observed.id.clone());
+        let action = match desired
+            .networks
+            .iter()
+            .find(|network| !observed.networks.contains_key(*network))
+        {
+            Some(network) => Action::Connect {
+                replica: name,
+                id,
+                network: network.clone(),
+            },
+            None => Action::Start { replica: name, id },
+        };
+        Verdict::Act(action, Reason::Birth)
+    }
+}
+
+/// How often a replica is inspected, where inspection is the only way to know.
+pub(super) fn look_pace(
+    replica: &Replica,
+    desired: &Desired,
+    verified: &Verified,
+    now: Time,
+) -> Option<Duration> {
+    if *verified == Verified::Pending {
+        return Some(PACE_KERNEL);
+    }
+    match desired.probe {
+        Probe::Docker => Some(rotation::pace(replica, desired, now).0.max(PACE_INSPECT)),
+        Probe::Running if !replica.is_ready() => Some(rotation::pace(replica, desired, now).0),
+        Probe::Running | Probe::Http { .. } | Probe::Tcp { .. } => None,
+    }
+}
