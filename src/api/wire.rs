@@ -176,9 +176,6 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.hint {
-            Some(hint) => write!(f, "{}; {hint}", self.error),
-            None => f.write_str(&self.error),
-        }
+        f.write_str(&self.error)
     }
 }

@@ -25,6 +25,9 @@ use crate::spec::{
 /// What `POST /containers/create` is sent for a birth.
 pub(super) fn create_body(birth: &Birth) -> ContainerCreateBody {
     let mut body = body_of(&birth.container);
+    if let Some(id) = &birth.image {
+        body.image = Some(id.to_string());
+    }
     if birth.container.identity {
         body.env.get_or_insert_default().extend([
             format!("PHOENIXD_REPLICA={}", birth.replica),

@@ -203,6 +203,7 @@ impl World {
                 replica: name,
                 generation,
                 spec_hash,
+                image: _,
             } => {
                 let mut replica = Replica::new(name.clone(), *generation, spec_hash.clone(), now);
                 replica.call = Some(action.name());
@@ -324,12 +325,22 @@ impl World {
                 });
             }
         }
-        if is_birth
-            && failure.kind != FailureKind::Unavailable
-            && let Some(name) = action.replica()
-        {
-            self.failed(now, &name.clone(), &failure.message);
+        let Some(name) = action.replica().filter(|_| is_birth) else {
+            return;
+        };
+        match failure.kind {
+            // Nothing is wrong with the service: the engine is away, or the name is a stranger's and the next is free.
+            FailureKind::Unavailable | FailureKind::NameTaken => return,
+            FailureKind::NotFound => {
+                if let Some(service) = self.services.get_mut(&name.service)
+                    && matches!(action, Action::Create { .. })
+                {
+                    service.image_moved = true;
+                }
+            }
+            FailureKind::Conflict | FailureKind::Refused => {}
         }
+        self.failed(now, name, &failure.message);
     }
 
     fn resource_ended(&mut self, now: Time, action: &Action, resource: Resource, outcome: Outcome) {

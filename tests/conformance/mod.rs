@@ -88,6 +88,7 @@ fn birth(project: &ProjectName, serial: u64, container: ContainerSpec) -> Birth 
         generation: Generation(7),
         spec_hash: SpecHash::new("0123456789abcdef"),
         container: Arc::new(container),
+        image: None,
     }
 }
 

@@ -41,6 +41,7 @@ async fn create(real: &Real, container: ContainerSpec) -> ContainerId {
         generation: Generation(1),
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
+        image: None,
     };
     real.docker.create(&birth).await.expect("create")
 }

@@ -19,6 +19,7 @@ fn body(container: ContainerSpec) -> Value {
         generation: Generation(2),
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
+        image: None,
     })
 }
 

@@ -25,6 +25,7 @@ fn birth(container: ContainerSpec) -> Birth {
         generation: Generation(2),
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
+        image: None,
     }
 }
 
