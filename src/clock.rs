@@ -23,6 +23,13 @@ pub fn wall_now() -> Timestamp {
     Timestamp::now()
 }
 
+/// The instant of tokio's timers that lies `span` ahead. They do not count suspended time: bound what you wait.
+pub fn timer_in(span: Duration) -> tokio::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
+    let now = tokio::time::Instant::now();
+    now + span
+}
+
 /// Which boot of the host this is, as the kernel names it; boot times of different boots cannot be compared. `None`
 /// where `/proc` is not at hand.
 pub fn boot_id() -> Option<String> {

@@ -1,1 +1,160 @@
-//! The daemon's own settings: flags, environment, defaults.
+//! The daemon's own settings: the environment is read here, once, and nowhere else; flags come from `cli`.
+//!
+//! Not here: what the operator wants of the services (`spec`).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::spec::ProjectName;
+
+/// The environment, as far as phoenixd uses it.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    is_root: bool,
+}
+
+impl Environment {
+    /// The environment of this process. Variables that are not UTF-8 are left out.
+    pub fn read() -> Self {
+        let text = |value: OsString| value.into_string().ok();
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+            .collect();
+        Self {
+            variables,
+            is_root: rustix::process::geteuid().is_root(),
+        }
+    }
+
+    /// An environment with exactly these variables, for tests.
+    pub fn of(variables: BTreeMap<String, String>, is_root: bool) -> Self {
+        Self { variables, is_root }
+    }
+
+    /// Every variable: `env_file` and bare names of `environment:` are resolved with them.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Compose's project name (`COMPOSE_PROJECT_NAME`).
+    pub fn project_name(&self) -> Option<String> {
+        self.get("COMPOSE_PROJECT_NAME").map(str::to_owned)
+    }
+
+    /// How the engine is reached, by Docker's usual variables.
+    pub fn engine(&self, docker_host: Option<&str>) -> EngineSettings {
+        let config_dir = || {
+            let home = self.get("HOME").map(Path::new);
+            self.get("DOCKER_CONFIG")
+                .map(PathBuf::from)
+                .or_else(|| home.map(|home| home.join(".docker")))
+        };
+        // Docker's CLI: any value that is not empty switches TLS on; only DOCKER_TLS_VERIFY verifies.
+        let verify = self.get("DOCKER_TLS_VERIFY").is_some();
+        let tls = verify || self.get("DOCKER_TLS").is_some();
+        EngineSettings {
+            host: docker_host
+                .or_else(|| self.get("DOCKER_HOST"))
+                .map(str::to_owned),
+            tls: tls.then(|| Tls {
+                verify,
+                cert_path: self
+                    .get("DOCKER_CERT_PATH")
+                    .map(PathBuf::from)
+                    .or_else(config_dir)
+                    .unwrap_or_default(),
+            }),
+            api_version: self.get("DOCKER_API_VERSION").map(str::to_owned),
+        }
+    }
+
+    /// Where phoenixd keeps its state when no flag says so: `/var/lib/phoenixd` for root, else under the user's own
+    /// state directory (XDG Base Directory Specification 0.8).
+    pub fn state_dir(&self) -> PathBuf {
+        if let Some(dir) = self.get("PHOENIXD_STATE_DIR") {
+            return PathBuf::from(dir);
+        }
+        if self.is_root {
+            return PathBuf::from("/var/lib/phoenixd");
+        }
+        let home = || Path::new(self.get("HOME").unwrap_or("/tmp")).join(".local/state");
+        self.get("XDG_STATE_HOME")
+            .map_or_else(home, PathBuf::from)
+            .join("phoenixd")
+    }
+
+    /// Colour is wanted on a terminal (`NO_COLOR`, no-color.org).
+    pub fn wants_color(&self) -> bool {
+        self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
+    }
+
+    /// Log filter of `RUST_LOG`.
+    pub fn log_filter(&self) -> Option<&str> {
+        self.get("RUST_LOG")
+    }
+
+    /// What the demo application is told about its container.
+    pub fn demo(&self, name: &str) -> Option<&str> {
+        self.get(name)
+    }
+}
+
+/// How the engine is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EngineSettings {
+    /// `unix://…`, `tcp://…`; the default socket where `None`.
+    pub host: Option<String>,
+    /// TLS of a TCP endpoint.
+    pub tls: Option<Tls>,
+    /// Use this API version and do not negotiate.
+    pub api_version: Option<String>,
+}
+
+/// TLS by Docker's usual variables.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// Verify the engine's certificate.
+    pub verify: bool,
+    /// Directory of `ca.pem`, `cert.pem`, `key.pem`.
+    pub cert_path: PathBuf,
+}
+
+/// The files of one project in the state directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateDir {
+    /// `STATE/PROJECT`
+    pub dir: PathBuf,
+}
+
+impl StateDir {
+    /// The directory of a project.
+    pub fn of(state_dir: &Path, project: &ProjectName) -> Self {
+        Self {
+            dir: state_dir.join(project.as_str()),
+        }
+    }
+
+    /// The lock of the project's supervisor.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// The socket of the project's supervisor.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("api.sock")
+    }
+
+    /// The project's journal.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal.jsonl")
+    }
+}

@@ -1,11 +1,32 @@
 //! The only module that knows bollard: the engine's API behind one trait.
 //!
-//! [`Engine`] is the one seam of the crate. bollard implements it here, the simulator in `tests/suite/sim`, and the same
-//! conformance tests run against both. Not here: any decision (`reconcile`), and any retry: a failed call is
-//! reported, and planned again.
+//! [`Engine`] is the one seam of the crate. [`Docker`] implements it with bollard's models and calls over a transport of
+//! its own; the simulator in `tests/suite/sim` implements it too, and the same conformance tests run against both.
+//!
+//! Not here: any decision (`reconcile`), and any retry: a failed call is reported, and planned again. Never logged: a
+//! body, which has environment variables and so secrets in it.
 
+mod body;
+mod calls;
+mod connect;
+mod convert;
+mod endpoint;
 mod engine;
 mod error;
+mod events;
+mod hash;
+mod images;
+pub mod labels;
+mod lines;
+mod list;
+mod resources;
+mod tls;
+mod transport;
 
+pub use body::body_json;
+pub use connect::{About, Docker, EngineFacts};
+pub use endpoint::{Address, ApiVersion, ApiVersionError, Endpoint, EndpointError, TlsSettings};
 pub use engine::{Birth, Engine, Hint, Scope};
 pub use error::Error;
+pub use hash::spec_hash;
+pub use images::Progress;

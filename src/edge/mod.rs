@@ -57,11 +57,11 @@ impl Limits {
     /// What a host's edge runs with.
     ///
     /// A replica is a container of the same host: one that has not answered a SYN in a second is dead or stuck.
-    /// Patience covers a whole replacement of a service's only replica (about 1 s), yet ends before most clients'
-    /// own timeouts. The cap bounds memory (some KiB and two file descriptors per connection).
+    /// Patience covers the replacement of a service's only replica after a crash (1 to 4 s with its probes), yet ends
+    /// before most clients' own timeouts. The cap bounds memory (some KiB and two file descriptors per connection).
     pub const STANDARD: Self = Self {
         dial: Duration::from_secs(1),
-        patience: Duration::from_secs(3),
+        patience: Duration::from_secs(5),
         connections: 8192,
     };
 }
@@ -87,7 +87,7 @@ pub async fn run(
     apply(&switch, &mut routes, &reports);
     let connections = TaskTracker::new();
     let mut acceptors = accept::start(listeners, limits, &switch, &connections, &shutdown);
-    let mut finished = pin!(finish(&mut acceptors, &connections));
+    let mut finished = pin!(finish(&mut acceptors, &connections, &shutdown));
     let mut pace = interval(REPORT_INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut has_supervisor = true;
@@ -122,7 +122,15 @@ async fn next_count(pace: &mut Interval, counted: &Notify) {
     counted.notified().await;
 }
 
-async fn finish(acceptors: &mut JoinSet<()>, connections: &TaskTracker) {
+async fn finish(
+    acceptors: &mut JoinSet<()>,
+    connections: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    if acceptors.is_empty() {
+        // Without ports there is nobody to wait for, and still reports to send.
+        shutdown.cancelled().await;
+    }
     while let Some(ended) = acceptors.join_next().await {
         if let Err(error) = ended
             && error.is_panic()

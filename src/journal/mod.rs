@@ -1,1 +1,35 @@
-//! The append-only, hash-chained record.
+//! The append-only, hash-chained record of everything phoenixd did and saw.
+//!
+//! One JSON object per line in `journal.jsonl`. Each line carries the SHA-256 of the line before it, over that line's
+//! exact bytes without the newline, so that whoever changes, removes or inserts a line must rewrite all that follow.
+//! Anyone can check it with `sha256sum`. What a chain cannot show is that its *end* was cut off: for that, keep the
+//! head's hash ([`Status::head`]) somewhere else.
+//!
+//! An action's `began` is durable before the action's call and its `ended` follows; a `began` without an `ended` means
+//! "may have happened". After any crash the file verifies once a torn last record is cut, and the cut is recorded
+//! (invariant I10).
+//!
+//! Not here: deciding what is worth a record (`daemon`), deleting or compressing old files (move `journal.jsonl` away
+//! at any time: the next record begins a new file that names the head of the old one), and signatures.
+
+mod append;
+mod chain;
+mod error;
+mod file;
+mod follow;
+mod read;
+mod record;
+mod recover;
+mod writer;
+
+pub use append::{Journal, Receipt};
+pub use chain::{Broken, GENESIS, Head, Verified, Why, verify};
+pub use error::{Error, NotDurable};
+pub use follow::{Follower, From, follow};
+pub use read::{Lines, read_lines};
+pub use record::{Kind, Line, Record};
+pub use recover::{Cut, Recovered};
+pub use writer::Status;
+
+/// The journal's file within its directory.
+pub const FILE_NAME: &str = "journal.jsonl";

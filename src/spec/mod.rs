@@ -11,6 +11,7 @@ mod names;
 mod phoenix;
 mod policy;
 mod project;
+mod readiness;
 mod units;
 
 pub use container::{

@@ -1,14 +1,17 @@
 //! Everything that needs no Docker Engine: deterministic, in seconds. By capability, not by module.
 
+mod api;
 mod cli;
 mod compose;
 mod config;
 mod demo_app;
+mod docker;
 mod edge;
 mod examples;
 mod journal;
 mod plan;
 mod probe;
+mod report;
 mod sim;
 mod support;
 mod tidy;

@@ -363,6 +363,7 @@ impl Judge {
             | Reason::Commanded(_)
             | Reason::Unhealthy { .. }
             | Reason::NeverReady { .. }
+            | Reason::ImageMoved
             | Reason::Excess { .. } => true,
             Reason::Ended { .. } | Reason::Weaker { .. } | Reason::Overdue | Reason::Orphan | Reason::Down => {
                 false

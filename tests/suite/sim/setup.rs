@@ -177,6 +177,7 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
     Desired {
         replicas: u32::try_from(rng.one([1, 1, 1, 2, 2, 3, 5])).unwrap_or(1),
         spec_hash: SpecHash::new(format!("{name}@1")),
+        image: phoenixd::spec::ImageId::new("sha256:0"),
         phoenix: Phoenix {
             ttl,
             jitter: rng.one([

@@ -1,0 +1,185 @@
+//! The command line's one definition: it feeds the parser, the help, the man page and the completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// What a reader of `--help` looks for at its end.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 wrong input or an unmet wish, 2 unexpected.
+Environment: DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH, DOCKER_API_VERSION, COMPOSE_PROJECT_NAME,
+PHOENIXD_STATE_DIR, RUST_LOG, NO_COLOR.";
+
+/// Runs the services of a Compose file as phoenixes: immutable, hardened containers that live for a TTL, then a fresh
+/// one rises, proves its health, takes the traffic, and the old one is removed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "phoenixd",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = AFTER_HELP
+)]
+pub(super) struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(super) global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Where the project is defined.
+    #[command(flatten)]
+    pub(super) files: Files,
+    /// Project name [default: the file's `name`, else its directory's]
+    #[arg(short, long, value_name = "PROJECT", global = true)]
+    pub(super) project: Option<String>,
+    /// Engine to connect to, as `unix:///path` or `tcp://host:port` [default: `DOCKER_HOST`, else /var/run/docker.sock]
+    #[arg(long, value_name = "URL", global = true)]
+    pub(super) docker_host: Option<String>,
+    /// Directory of lock, socket and journal [default: `PHOENIXD_STATE_DIR`, else /var/lib/phoenixd for root]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) state_dir: Option<PathBuf>,
+    /// How log lines look; they go to stderr
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub(super) log_format: LogFormat,
+    /// More log lines; repeat for more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+}
+
+/// Where the project is defined. Taken before the command and after it; `events` has `-f` for `--follow`, as
+/// `docker compose logs` has.
+#[derive(Debug, Default, Args)]
+pub(super) struct Files {
+    /// Compose file; merging several is not supported yet [default: compose.yaml, compose.yml, docker-compose.yaml or docker-compose.yml]
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// The same where `-f` means something else.
+#[derive(Debug, Default, Args)]
+pub(super) struct LongFiles {
+    /// Compose file; merging several is not supported yet
+    #[arg(long = "file", value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What phoenixd does.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Supervise the phoenixes of the file in the foreground until SIGTERM; replicas then keep running
+    Up {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// Remove everything at the end instead of leaving the replicas running
+        #[arg(long)]
+        down_on_exit: bool,
+    },
+    /// Drain, stop and remove everything of the project that phoenixd made, and nothing else
+    Down {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// Remove the named volumes that phoenixd made, too
+        #[arg(long)]
+        volumes: bool,
+    },
+    /// Validate the file and print the hardening verdict of each service, exceptions by name
+    Check {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Print what would be done now, and why; change nothing
+    Plan {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// `json` also has the container-create body of each service
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = PlanFormat::Text)]
+        format: PlanFormat,
+    },
+    /// List the replicas with stage, age, time left and what they wait on
+    Ps {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// How the list looks
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = PsFormat::Table)]
+        format: PsFormat,
+    },
+    /// Replace the replicas of the services now, and return when that is done
+    Recycle {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// Services; all phoenixes when none is named
+        services: Vec<String>,
+    },
+    /// Print the journal's records
+    Events {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: LongFiles,
+        /// Go on with new records as they come
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Run a self-made service before your eyes: 2 replicas, TTL 30 s, recycled under load until Ctrl-C
+    Demo(DemoArgs),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+    /// The application that runs inside the demo's containers
+    #[command(hide = true)]
+    DemoApp,
+}
+
+/// What the demo takes.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Port on 127.0.0.1 that the demo service is published on
+    #[arg(long, default_value_t = 8080)]
+    pub(super) port: u16,
+    /// End by itself after so many recycled replicas
+    #[arg(long, value_name = "N")]
+    pub(super) recycles: Option<u64>,
+}
+
+/// How a plan looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum PlanFormat {
+    /// One line per action.
+    Text,
+    /// One object with everything.
+    Json,
+}
+
+/// How the list of replicas looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum PsFormat {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
+}

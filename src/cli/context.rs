@@ -1,0 +1,206 @@
+//! What every command starts from: flags and environment joined, the project, the engine, the runtime.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::args::Global;
+use super::load::{self, Loaded};
+use super::logging;
+use super::output::{Complaint, complain};
+use crate::config::{EngineSettings, Environment, StateDir};
+use crate::daemon::{EngineIdentity, NeverPull, ResolvedProject, resolve};
+use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
+use crate::report::{self, Chain};
+use crate::spec::{Diagnostic, ProjectName};
+
+/// Flags and environment, joined.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) environment: Environment,
+    files: Vec<PathBuf>,
+    project: Option<String>,
+    docker_host: Option<String>,
+    state_dir: PathBuf,
+    color: bool,
+    log: (super::args::LogFormat, u8),
+}
+
+/// An engine that answers.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) docker: Arc<Docker>,
+    pub(super) identity: EngineIdentity,
+}
+
+impl Context {
+    pub(super) fn new(global: &Global, files: Vec<PathBuf>) -> Self {
+        let environment = Environment::read();
+        let state_dir = global
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| environment.state_dir());
+        let color = io::stderr().is_terminal() && environment.wants_color();
+        let mut all = global.files.files.clone();
+        all.extend(files);
+        Self {
+            files: all,
+            project: global.project.clone(),
+            docker_host: global.docker_host.clone(),
+            state_dir,
+            color,
+            log: (global.log_format, global.verbose),
+            environment,
+        }
+    }
+
+    /// The same for another file and project, as the demo needs it.
+    pub(super) fn with_project(&self, file: PathBuf) -> Self {
+        Self {
+            files: vec![file],
+            project: None,
+            state_dir: self.state_dir.clone(),
+            environment: self.environment.clone(),
+            docker_host: self.docker_host.clone(),
+            color: self.color,
+            log: self.log,
+        }
+    }
+
+    pub(super) fn log(&self, is_daemon: bool) {
+        logging::init(self.log.0, self.log.1, is_daemon, &self.environment);
+    }
+
+    /// The project of the Compose files; warnings are said.
+    pub(super) fn load(&self) -> Result<Loaded, Complaint> {
+        let loaded = load::load(
+            &self.files,
+            self.project.as_deref(),
+            &self.environment,
+            self.color,
+        )?;
+        if !loaded.warnings.is_empty() {
+            complain(&loaded.render(&loaded.warnings));
+        }
+        Ok(loaded)
+    }
+
+    /// The same where the file is only of help: `None` when it cannot be used.
+    pub(super) fn load_quietly(&self) -> Option<Loaded> {
+        load::load(
+            &self.files,
+            self.project.as_deref(),
+            &self.environment,
+            self.color,
+        )
+        .ok()
+    }
+
+    /// The project's name: from `-p` alone where it is given, else from the file.
+    pub(super) fn project_name(&self) -> Result<ProjectName, Complaint> {
+        match &self.project {
+            Some(name) if ProjectName::is_valid(name) => Ok(ProjectName::new(name.clone())),
+            Some(name) => Err(Complaint::unmet(format!(
+                "`{}` is not a project name",
+                report::escape(name)
+            ))
+            .hint(ProjectName::RULE)),
+            None => Ok(self.load()?.project.name),
+        }
+    }
+
+    /// The project's files in the state directory.
+    pub(super) fn state(&self, project: &ProjectName) -> StateDir {
+        StateDir::of(&self.state_dir, project)
+    }
+
+    /// Connects to the engine and makes sure that it answers.
+    pub(super) async fn connect(&self) -> Result<Connected, Complaint> {
+        let settings = self.environment.engine(self.docker_host.as_deref());
+        let endpoint = endpoint(&settings)?;
+        let docker = Docker::connect(&endpoint)
+            .await
+            .map_err(|error| engine_complaint(&error))?;
+        let info = docker
+            .info()
+            .await
+            .map_err(|error| engine_complaint(&error))?;
+        let identity = EngineIdentity {
+            id: info.id,
+            version: docker.about().version.clone(),
+            api_version: docker.about().api_version.to_string(),
+        };
+        Ok(Connected {
+            docker: Arc::new(docker),
+            identity,
+        })
+    }
+
+    /// Joins the project with its images, without pulling.
+    pub(super) async fn resolve(
+        &self,
+        docker: &Docker,
+        loaded: &Loaded,
+    ) -> Result<ResolvedProject, Complaint> {
+        let resolved = resolve(docker, &loaded.project, &NeverPull).await;
+        Self::resolved(loaded, resolved)
+    }
+
+    /// Says what was found on the way to a resolved project.
+    pub(super) fn resolved(
+        loaded: &Loaded,
+        resolved: Result<(Option<ResolvedProject>, Vec<Diagnostic>), docker::Error>,
+    ) -> Result<ResolvedProject, Complaint> {
+        let (resolved, diagnostics) = resolved.map_err(|error| engine_complaint(&error))?;
+        match resolved {
+            Some(resolved) => {
+                if !diagnostics.is_empty() {
+                    complain(&loaded.render(&diagnostics));
+                }
+                Ok(resolved)
+            }
+            None => Err(Complaint::unmet(loaded.render(&diagnostics))),
+        }
+    }
+}
+
+/// The engine that the settings name.
+fn endpoint(settings: &EngineSettings) -> Result<Endpoint, Complaint> {
+    let tls = TlsSettings {
+        verify: settings.tls.is_some(),
+        cert_path: settings.tls.as_ref().map(|tls| tls.cert_path.clone()),
+    };
+    let mut endpoint = Endpoint::parse(settings.host.as_deref().unwrap_or_default(), &tls)
+        .map_err(|error| Complaint::unmet(Chain(&error).to_string()))?;
+    if let Some(version) = &settings.api_version {
+        let version: ApiVersion = version
+            .parse()
+            .map_err(|error: ApiVersionError| Complaint::unmet(Chain(&error).to_string()))?;
+        endpoint.api_version = Some(version);
+    }
+    Ok(endpoint)
+}
+
+/// An engine that does not answer, or not as it should.
+pub(super) fn engine_complaint(error: &docker::Error) -> Complaint {
+    let complaint = Complaint::unmet(Chain(error).to_string());
+    match error {
+        docker::Error::Unavailable { .. } => complaint.hint(
+            "is a Docker Engine running, and may you use its socket? name another one with `--docker-host` or DOCKER_HOST",
+        ),
+        docker::Error::TimedOut { .. } => complaint.hint("the engine is there but does not answer; try again, or restart it"),
+        docker::Error::NotFound { .. }
+        | docker::Error::Conflict { .. }
+        | docker::Error::Refused { .. }
+        | docker::Error::Unusable { .. }
+        | docker::Error::Malformed { .. } => complaint,
+    }
+}
+
+/// The runtime of a command.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Complaint> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::unexpected(format!("cannot start the runtime: {error}")))
+}

@@ -1,0 +1,60 @@
+//! `phoenixd down`: by the supervisor where one runs, else by this process.
+
+use super::context::{Context, runtime};
+use super::output::{Complaint, Exit};
+use super::recycle::api_complaint;
+use super::up::{new_status, on_signals, say_left, start_complaint};
+use crate::api::{Client, ClientError};
+use crate::daemon::{Stop, Supervised, Surroundings, supervise};
+use crate::reconcile::Command;
+
+pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
+    context.log(true);
+    let project = context.project_name()?;
+    let state = context.state(&project);
+    runtime()?.block_on(async {
+        match Client::connect(state.socket()).await {
+            Ok(client) => return by_supervisor(client, volumes).await,
+            Err(ClientError::NotRunning { .. }) => {}
+            Err(error) => return Err(api_complaint(&error)),
+        }
+        let connected = context.connect().await?;
+        let stop = Stop::default();
+        let around = Surroundings {
+            engine: connected.docker,
+            identity: connected.identity,
+            state,
+            stop: stop.clone(),
+            command: Some(Command::Down { volumes }),
+            status: new_status(),
+        };
+        let signals = on_signals(stop, false)?;
+        let ended = tokio::select! {
+            ended = supervise(Supervised::nothing(project), None, around) => ended,
+            never = signals => return never,
+        };
+        let last = ended.map_err(|error| start_complaint(&error))?;
+        say_left(&last);
+        Ok(if last.finished && last.status.left.is_empty() {
+            Exit::Success
+        } else {
+            Exit::Unmet
+        })
+    })
+}
+
+async fn by_supervisor(client: Client, volumes: bool) -> Result<Exit, Complaint> {
+    let left = client
+        .down(volumes)
+        .await
+        .map_err(|error| api_complaint(&error))?
+        .left;
+    for left in &left {
+        super::output::complain(&format!("warning: left behind: {left}\n"));
+    }
+    Ok(if left.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Unmet
+    })
+}

@@ -1,0 +1,147 @@
+//! `phoenixd plan`: what would be done now, and why. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::args::PlanFormat;
+use super::context::{Context, engine_complaint, runtime};
+use super::output::{Complaint, Exit, print};
+use crate::daemon::{Preview, ResolvedProject, preview};
+use crate::docker::{Birth, body_json};
+use crate::reconcile::Action;
+use crate::spec::{Generation, ReplicaName, Serial, ServiceName};
+
+pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complaint> {
+    context.log(false);
+    let loaded = context.load()?;
+    let text = runtime()?.block_on(async {
+        let connected = context.connect().await?;
+        let resolved = context.resolve(&connected.docker, &loaded).await?;
+        let preview = preview(
+            &*connected.docker,
+            &resolved.project.name,
+            &resolved.scope(),
+            resolved.wanted(),
+        )
+        .await
+        .map_err(|error| engine_complaint(&error))?;
+        Ok(match format {
+            PlanFormat::Text => as_text(&preview),
+            PlanFormat::Json => as_json(&preview, &resolved),
+        })
+    })?;
+    print(&text).map_err(super::cannot_print)?;
+    Ok(Exit::Success)
+}
+
+fn as_text(preview: &Preview) -> String {
+    let mut text = String::new();
+    for planned in &preview.actions {
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "{}: {}", planned.action, planned.reason);
+    }
+    for row in &preview.status.replicas {
+        if let Some(waits) = &row.waiting_on {
+            _ = writeln!(
+                text,
+                "{} waits: {}",
+                row.replica,
+                waits.describe(preview.now)
+            );
+        }
+    }
+    for (name, service) in &preview.status.services {
+        if let Some(waits) = &service.waiting_on
+            && preview
+                .actions
+                .iter()
+                .all(|planned| planned.action.service() != Some(name))
+        {
+            _ = writeln!(text, "{name} waits: {}", waits.describe(preview.now));
+        }
+    }
+    if text.is_empty() {
+        text.push_str("nothing to do\n");
+    }
+    text
+}
+
+fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
+    let actions: Vec<Value> = preview
+        .actions
+        .iter()
+        .map(|planned| {
+            json!({
+                "action": planned.action.name(),
+                "service": planned.action.service().map(ServiceName::as_str),
+                "replica": planned.action.replica().map(ToString::to_string),
+                "container_id": planned.action.container().map(crate::spec::ContainerId::as_str),
+                "reason": planned.reason.to_string(),
+                "text": planned.action.to_string(),
+            })
+        })
+        .collect();
+    let bodies: BTreeMap<&str, Value> = resolved
+        .services
+        .keys()
+        .map(|name| (name.as_str(), body_of(name, preview, resolved)))
+        .collect();
+    let plan = json!({
+        "project": resolved.project.name.as_str(),
+        "actions": actions,
+        "create": bodies,
+    });
+    format!("{plan:#}\n")
+}
+
+/// The body of the service's next birth: of the planned one, else of the one that would come next.
+fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) -> Value {
+    let planned = preview.actions.iter().find_map(|planned| {
+        let Action::Create {
+            replica,
+            generation,
+            ..
+        } = &planned.action
+        else {
+            return None;
+        };
+        (replica.service == *name).then(|| (replica.clone(), *generation))
+    });
+    let rows = || {
+        preview
+            .status
+            .replicas
+            .iter()
+            .filter(|row| row.replica.service == *name)
+    };
+    let (replica, generation) = planned.unwrap_or_else(|| {
+        let last = rows()
+            .map(|row| row.replica.serial)
+            .max()
+            .unwrap_or(Serial(0));
+        let generation = preview
+            .status
+            .services
+            .get(name)
+            .and_then(|service| service.generation);
+        (
+            ReplicaName::new(name.clone(), last.next()),
+            generation.unwrap_or(Generation(1)),
+        )
+    });
+    let wanted = resolved.wanted();
+    let Some((service, desired)) = resolved.services.get(name).zip(wanted.get(name)) else {
+        return Value::Null;
+    };
+    body_json(&Birth {
+        project: resolved.project.name.clone(),
+        replica,
+        generation,
+        spec_hash: desired.spec_hash.clone(),
+        container: Arc::new(service.container.clone()),
+        image: None,
+    })
+}

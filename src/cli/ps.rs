@@ -1,0 +1,139 @@
+//! `phoenixd ps`: the replicas, from the supervisor where one runs, else from the engine alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, TableStyle};
+
+use super::args::PsFormat;
+use super::context::{Context, engine_complaint, runtime};
+use super::output::{Complaint, Exit, complain, print};
+use super::recycle::api_complaint;
+use crate::api::{Client, ClientError, Row, rows};
+use crate::daemon::{self, preview};
+use crate::docker::Scope;
+use crate::report;
+use crate::spec::ProjectName;
+
+pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint> {
+    context.log(false);
+    let project = context.project_name()?;
+    let state = context.state(&project);
+    let rows = runtime()?.block_on(async {
+        let client = match Client::connect(state.socket()).await {
+            Ok(client) => client,
+            Err(ClientError::NotRunning { .. }) => {
+                complain(&format!(
+                    "note: no supervisor runs for project `{project}`: what is not probed counts as not ready\n"
+                ));
+                return unsupervised(context, &project).await;
+            }
+            Err(error) => return Err(api_complaint(&error)),
+        };
+        let status = client.status().await.map_err(|error| api_complaint(&error))?;
+        if let Some(error) = &status.engine_error {
+            complain(&format!("warning: the engine does not answer: {}\n", report::escape(error)));
+        }
+        if !status.unverified.is_empty() {
+            complain(&format!(
+                "note: hardening not verified in the kernel for {}: /proc is not the engine's host's\n",
+                report::escape(&status.unverified.join(", "))
+            ));
+        }
+        Ok(status.replicas)
+    })?;
+    let text = match format {
+        PsFormat::Table => table(&rows),
+        PsFormat::Json => as_json(&rows)?,
+    };
+    print(&text).map_err(super::cannot_print)?;
+    Ok(Exit::Success)
+}
+
+/// What the engine alone knows. The file, where there is one, tells how long each replica may live.
+async fn unsupervised(context: &Context, project: &ProjectName) -> Result<Vec<Row>, Complaint> {
+    let connected = context.connect().await?;
+    let mut scope = Scope {
+        project: project.clone(),
+        networks: [].into(),
+        volumes: [].into(),
+    };
+    let mut wanted = BTreeMap::new();
+    if let Some(loaded) = context.load_quietly() {
+        scope = daemon::scope(&loaded.project);
+        if let Ok(resolved) = context.resolve(&connected.docker, &loaded).await {
+            wanted = resolved.wanted();
+        }
+    }
+    let preview = preview(&*connected.docker, project, &scope, wanted)
+        .await
+        .map_err(|error| engine_complaint(&error))?;
+    Ok(rows(&preview.status, preview.now))
+}
+
+fn as_json(rows: &[Row]) -> Result<String, Complaint> {
+    let mut text = serde_json::to_string_pretty(rows).map_err(|error| {
+        Complaint::unexpected(format!("cannot write the list as JSON: {error}"))
+    })?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(TableStyle::new())
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header([
+        "SERVICE",
+        "REPLICA",
+        "CONTAINER",
+        "STAGE",
+        "READY",
+        "AGE",
+        "LEFT",
+        "GEN",
+        "WAITING ON",
+    ]);
+    for row in rows {
+        let text = |value: &Option<String>| {
+            value
+                .as_deref()
+                .map_or("-".to_owned(), |text| report::escape(text).into_owned())
+        };
+        let short = row
+            .container_id
+            .as_deref()
+            .and_then(|id| id.get(..12))
+            .unwrap_or("-")
+            .to_owned();
+        table.add_row([
+            report::escape(&row.service).into_owned(),
+            text(&row.replica),
+            short,
+            row.stage.clone(),
+            if row.ready { "yes" } else { "no" }.to_owned(),
+            row.age_seconds.map_or("-".to_owned(), |age| {
+                report::duration(Duration::from_secs(age))
+            }),
+            row.ttl_remaining_seconds.map_or("-".to_owned(), left),
+            row.generation
+                .map_or("-".to_owned(), |generation| generation.to_string()),
+            text(&row.waiting_on),
+        ]);
+    }
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n") + "\n"
+}
+
+fn left(seconds: i64) -> String {
+    let span = report::duration(Duration::from_secs(seconds.unsigned_abs()));
+    if seconds < 0 {
+        format!("{span} overdue")
+    } else {
+        span
+    }
+}

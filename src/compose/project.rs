@@ -1,0 +1,409 @@
+//! The top level of a Compose file -> `spec::Project`: its name, which services are phoenixes, and which networks and
+//! volumes these use.
+//!
+//! What no phoenix uses is left alone: a service without `x-phoenix`, a volume of such a service, a secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bind::At;
+use super::interpolate::interpolate;
+use super::paths::Paths;
+use super::phoenix::Settings;
+use super::problems::Problems;
+use super::tree::Node;
+use super::{Files, Input, service, top};
+use crate::spec::{NetworkSpec, Place, Project, ProjectName, ServiceName, VolumeSpec};
+
+const KEYS: [&str; 10] = [
+    "name",
+    "services",
+    "networks",
+    "volumes",
+    "secrets",
+    "configs",
+    "models",
+    "include",
+    "version",
+    "x-phoenix",
+];
+/// Most published ports of one project: each is a listener of the edge.
+const PUBLISHED_MAX: usize = 1000;
+
+/// What the binding of a service may ask for.
+pub(super) struct Context<'a> {
+    /// Variables of the caller, and those that Compose adds.
+    pub(super) environment: &'a BTreeMap<String, String>,
+    /// The host's files.
+    pub(super) files: &'a dyn Files,
+    paths: Paths<'a>,
+    networks: &'a BTreeMap<String, Declared<NetworkSpec>>,
+    volumes: &'a BTreeMap<String, Declared<VolumeSpec>>,
+}
+
+/// Something of the top level, with the problems that count only when a phoenix uses it.
+struct Declared<T> {
+    spec: T,
+    problems: Problems,
+}
+
+impl Context<'_> {
+    /// A path of the host.
+    pub(super) fn resolve(&self, path: &Path) -> Result<PathBuf, &'static str> {
+        self.paths.resolve(path)
+    }
+
+    /// Why a path of the host may not be mounted.
+    pub(super) fn refusal(&self, path: &Path) -> Option<String> {
+        self.paths.refusal(path)
+    }
+
+    /// A declared network's name on the engine.
+    pub(super) fn network_name(&self, key: &str) -> Option<&str> {
+        self.networks
+            .get(key)
+            .map(|network| network.spec.name.as_str())
+    }
+
+    /// A declared volume's name on the engine.
+    pub(super) fn volume_name(&self, key: &str) -> Option<&str> {
+        self.volumes
+            .get(key)
+            .map(|volume| volume.spec.name.as_str())
+    }
+
+    /// The declared networks.
+    pub(super) fn network_keys(&self) -> Vec<&str> {
+        self.networks.keys().map(String::as_str).collect()
+    }
+
+    /// The declared volumes.
+    pub(super) fn volume_keys(&self) -> Vec<&str> {
+        self.volumes.keys().map(String::as_str).collect()
+    }
+}
+
+/// Binds a whole file. A project comes back also after errors, as far as it goes; the caller drops it then.
+pub(super) fn bind(
+    input: &Input,
+    files: &dyn Files,
+    root: &Node,
+    out: &mut Problems,
+) -> Option<Project> {
+    let root = At::new(root, "");
+    let pairs = root.fields(&KEYS, out)?;
+    for pair in &pairs {
+        top_level(pair.key, pair.key_place, &pair.value, out);
+    }
+    let name = project_name(input, &root, out);
+    let mut environment = input.environment.clone();
+    // Compose sets it, so that a file may use it.
+    environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
+    let paths = Paths {
+        working_dir: &input.working_dir,
+        environment: &environment,
+        files,
+    };
+    let mut scope = Scope {
+        paths,
+        project: &name,
+        out,
+    };
+    let defaults = scope.defaults(&root);
+    let networks = scope.networks(&root);
+    let volumes = scope.volumes(&root);
+    let cx = Context {
+        environment: &environment,
+        files,
+        paths,
+        networks: &networks,
+        volumes: &volumes,
+    };
+    let found = services(&cx, &defaults, &root, out)?;
+    let mut project = Project {
+        name,
+        working_dir: input.working_dir.clone(),
+        files: input.files.iter().map(|file| file.path.clone()).collect(),
+        services: found.phoenixes,
+        foreign: found.foreign,
+        networks: used(networks, &found.networks, out),
+        volumes: used(volumes, &found.volumes, out),
+    };
+    project.foreign.sort();
+    ports(&project, out);
+    Some(project)
+}
+
+fn top_level(key: &str, key_place: &Place, value: &At<'_>, out: &mut Problems) {
+    match key {
+        "include" => out.error_at(
+            key_place,
+            value.path(),
+            "not-supported",
+            "`include` is not supported yet",
+            "copy the services into this file",
+        ),
+        "version" => out.warning(
+            value,
+            "obsolete",
+            "`version` is obsolete and has no meaning any more",
+            "remove it",
+        ),
+        // The rest is read where it is used.
+        _ => {}
+    }
+}
+
+/// Only those that a phoenix uses, with their problems.
+fn used<T>(
+    declared: BTreeMap<String, Declared<T>>,
+    keys: &BTreeSet<String>,
+    out: &mut Problems,
+) -> Vec<T> {
+    let mut specs = Vec::new();
+    for (key, one) in declared {
+        if keys.contains(&key) {
+            out.append(one.problems);
+            specs.push(one.spec);
+        }
+    }
+    specs
+}
+
+/// Two on one port of the host.
+fn ports(project: &Project, out: &mut Problems) {
+    let published: usize = project
+        .services
+        .values()
+        .map(|service| service.published.len())
+        .sum();
+    if published <= PUBLISHED_MAX {
+        out.extend(project.port_conflicts());
+        return;
+    }
+    if let Some(service) = project.services.values().next() {
+        let place = service.place("ports");
+        let problem = crate::spec::Diagnostic::error(
+            "invalid-value",
+            place,
+            service.path("ports"),
+            format!("the project publishes {published} ports, and at most {PUBLISHED_MAX} can be"),
+        );
+        out.push(problem.hint("publish fewer ports"));
+    }
+}
+
+/// What the top level is read with.
+struct Scope<'a> {
+    paths: Paths<'a>,
+    project: &'a ProjectName,
+    out: &'a mut Problems,
+}
+
+impl Scope<'_> {
+    fn defaults(&mut self, root: &At<'_>) -> Settings {
+        let mut settings = Settings::default();
+        if let (Some(entry), Some(at)) = (root.node.entry("x-phoenix"), root.get("x-phoenix")) {
+            let node = interpolate(&at, self.paths.environment, self.out);
+            let at = At::new(&node, at.path().to_string());
+            settings.read_defaults(&at, &entry.key_place, self.out);
+        }
+        settings
+    }
+
+    fn networks(&mut self, root: &At<'_>) -> BTreeMap<String, Declared<NetworkSpec>> {
+        let mut networks = BTreeMap::new();
+        for pair in self.declared("networks", root) {
+            let mut problems = Problems::default();
+            let node = interpolate(&pair.value, self.paths.environment, &mut problems);
+            let at = At::new(&node, pair.value.path().to_string());
+            let written = Some((&at, pair.key_place));
+            let spec = top::network(self.project.as_str(), pair.key, written, &mut problems);
+            networks.insert(pair.key.to_owned(), Declared { spec, problems });
+        }
+        networks
+            .entry("default".to_owned())
+            .or_insert_with(|| Declared {
+                spec: top::network(
+                    self.project.as_str(),
+                    "default",
+                    None,
+                    &mut Problems::default(),
+                ),
+                problems: Problems::default(),
+            });
+        networks
+    }
+
+    fn volumes(&mut self, root: &At<'_>) -> BTreeMap<String, Declared<VolumeSpec>> {
+        let mut volumes = BTreeMap::new();
+        for pair in self.declared("volumes", root) {
+            let mut problems = Problems::default();
+            let node = interpolate(&pair.value, self.paths.environment, &mut problems);
+            let at = At::new(&node, pair.value.path().to_string());
+            let spec = top::volume(
+                self.project.as_str(),
+                pair.key,
+                &at,
+                pair.key_place,
+                &self.paths,
+                &mut problems,
+            );
+            volumes.insert(pair.key.to_owned(), Declared { spec, problems });
+        }
+        volumes
+    }
+
+    /// The pairs under a key of the top level, with usable names.
+    fn declared<'n>(&mut self, key: &str, root: &At<'n>) -> Vec<super::bind::Pair<'n>> {
+        let Some(at) = root.get(key) else {
+            return Vec::new();
+        };
+        let mut pairs = at.map(self.out).unwrap_or_default();
+        pairs.retain(|pair| {
+            pair.key.starts_with("x-") || check_key(pair.key, pair.key_place, &pair.value, self.out)
+        });
+        pairs
+    }
+}
+
+/// The services of a file, sorted out.
+struct Found {
+    phoenixes: BTreeMap<ServiceName, crate::spec::Service>,
+    foreign: Vec<ServiceName>,
+    networks: BTreeSet<String>,
+    volumes: BTreeSet<String>,
+}
+
+fn services(
+    cx: &Context<'_>,
+    defaults: &Settings,
+    root: &At<'_>,
+    out: &mut Problems,
+) -> Option<Found> {
+    let Some(at) = root.get("services") else {
+        let hint = "add `services:` with at least one service";
+        out.error(root, "missing-key", "the file has no services", hint);
+        return None;
+    };
+    let mut found = Found {
+        phoenixes: BTreeMap::new(),
+        foreign: Vec::new(),
+        networks: BTreeSet::new(),
+        volumes: BTreeSet::new(),
+    };
+    // A service that is no mapping may have been meant to be one.
+    let mut meant = 0;
+    for pair in at.map(out)? {
+        if pair.value.as_map().is_none() {
+            pair.value.wrong_type("a mapping", out);
+            meant += 1;
+            continue;
+        }
+        if pair.value.node.entry("x-phoenix").is_none() {
+            found.foreign.push(ServiceName::new(pair.key));
+            continue;
+        }
+        meant += 1;
+        if !check_key(pair.key, pair.key_place, &pair.value, out) {
+            continue;
+        }
+        let node: Arc<Node> = interpolate(&pair.value, cx.environment, out);
+        let at = At::new(&node, pair.value.path().to_string());
+        let bound = service::bind(cx, defaults, pair.key, pair.key_place, &at, out);
+        found.networks.extend(bound.networks);
+        found.volumes.extend(bound.volumes);
+        let service = bound.service;
+        found.phoenixes.insert(service.name.clone(), service);
+    }
+    if meant == 0 {
+        no_phoenix(&at, &found.foreign, out);
+    }
+    Some(found)
+}
+
+fn no_phoenix(at: &At<'_>, foreign: &[ServiceName], out: &mut Problems) {
+    let file = at.node.place.file.display();
+    let (message, hint) = match foreign.first() {
+        Some(name) => (
+            format!("no service of `{file}` is a phoenix"),
+            format!(
+                "add `x-phoenix: {{}}` to the services that phoenixd is to run, such as `{name}`"
+            ),
+        ),
+        None => (
+            format!("`{file}` has no services"),
+            "add a service with `image:` and `x-phoenix: {}`".to_owned(),
+        ),
+    };
+    let place = Place::file(&**at.node.place.file);
+    out.error_at(&place, at.path(), "no-phoenix", message, hint);
+}
+
+/// Whether a key may name a service, a network or a volume.
+fn check_key(key: &str, key_place: &Place, at: &At<'_>, out: &mut Problems) -> bool {
+    let is_name = !key.is_empty()
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if !is_name {
+        out.error_at(
+            key_place,
+            at.path(),
+            "invalid-value",
+            format!("`{key}` cannot be a name here"),
+            "use letters, digits, `.`, `_` and `-`",
+        );
+    }
+    is_name
+}
+
+/// `-p`, else `name:`, else the directory's name, as Compose makes a name of it.
+fn project_name(input: &Input, root: &At<'_>, out: &mut Problems) -> ProjectName {
+    // An empty `COMPOSE_PROJECT_NAME` is one that is not set.
+    if let Some(given) = input.project_name.as_ref().filter(|name| !name.is_empty()) {
+        if !ProjectName::is_valid(given) {
+            let place = Place::file(&**root.node.place.file);
+            let message = format!("`{given}` is not a project name");
+            let hint = format!(
+                "{}; it comes from `-p` or `COMPOSE_PROJECT_NAME`",
+                ProjectName::RULE
+            );
+            out.error_at(&place, "name", "project-name", message, hint);
+        }
+        return ProjectName::new(given);
+    }
+    if let Some(at) = root.get("name") {
+        let node = interpolate(&at, &input.environment, out);
+        let at = At::new(&node, "name");
+        let name = at.text(out).unwrap_or_default();
+        if !ProjectName::is_valid(name) && at.as_text().is_some() {
+            let message = format!("`{name}` is not a project name");
+            out.error(&at, "project-name", message, ProjectName::RULE);
+        }
+        return ProjectName::new(name);
+    }
+    let directory = input.working_dir.file_name().unwrap_or_default();
+    let lower = directory.to_string_lossy().to_lowercase();
+    let name: String = lower
+        .chars()
+        .filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'))
+        .collect();
+    let name = name.trim_start_matches(['_', '-']);
+    if !ProjectName::is_valid(name) {
+        let place = Place::file(&**root.node.place.file);
+        let message = format!(
+            "the directory `{}` gives the project no name",
+            input.working_dir.display()
+        );
+        out.error_at(
+            &place,
+            "name",
+            "project-name",
+            message,
+            "write `name: myproject` at the top of the file, or give `-p`",
+        );
+    }
+    ProjectName::new(name)
+}

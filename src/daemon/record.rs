@@ -1,0 +1,164 @@
+//! What goes into the journal, and how it is worded.
+
+use crate::journal::{Kind, Record};
+use crate::reconcile::{Action, Command, ContainerState, Event, Outcome, Reason, Sight, World};
+use crate::spec::ReplicaName;
+
+/// An action is about to be called.
+pub(super) fn began(action: &Action, reason: &Reason) -> Record {
+    about(Kind::Began, action).reason(reason.to_string())
+}
+
+/// An action's call has returned.
+pub(super) fn ended(action: &Action, outcome: &Outcome) -> Record {
+    let record = about(Kind::Ended, action);
+    match outcome {
+        Outcome::Done(sight) => with_sight(record.outcome("done"), sight),
+        Outcome::Failed { failure, sight } => with_sight(
+            record
+                .outcome("failed")
+                .detail("error", failure.message.as_str()),
+            sight,
+        ),
+        Outcome::Unknown { failure } => record
+            .outcome("unknown")
+            .detail("error", failure.message.as_str()),
+    }
+}
+
+/// Something that happened outside, where it is worth a record: only what changes what was known.
+pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
+    match event {
+        Event::Seen {
+            id, observed: None, ..
+        } => {
+            let (replica, _) = world.known(id)?;
+            Some(of_replica(Record::new(Kind::Seen).container(id), replica).outcome("gone"))
+        }
+        Event::Seen {
+            id,
+            observed: Some(observed),
+            ..
+        } => {
+            let known = world.known(id);
+            if known.is_some_and(|(_, state)| *state == observed.state) {
+                return None;
+            }
+            let record = with_state(Record::new(Kind::Seen).container(id), &observed.state);
+            Some(match &observed.identity {
+                Some(identity) => {
+                    of_replica(record, &identity.replica).generation(identity.generation)
+                }
+                None => record,
+            })
+        }
+        Event::Unreachable { error } => Some(
+            Record::new(Kind::Seen)
+                .outcome("engine unreachable")
+                .detail("error", error.as_str()),
+        ),
+        Event::Wanted(_)
+        | Event::Listed { .. }
+        | Event::Probed { .. }
+        | Event::Published { .. }
+        | Event::Edge(_)
+        | Event::Command(_)
+        | Event::Began { .. }
+        | Event::Ended { .. } => None,
+    }
+}
+
+/// The kernel of the engine's host cannot be asked: what hardening there is, is the engine's word alone.
+pub(super) fn unverified(replica: &ReplicaName) -> Record {
+    of_replica(Record::new(Kind::Note), replica)
+        .reason("the kernel cannot be asked: /proc is not the engine's host's")
+}
+
+fn of_replica(record: Record, replica: &ReplicaName) -> Record {
+    record.service(&replica.service).replica(replica)
+}
+
+/// A container's state in words that scripts may read.
+fn with_state(record: Record, state: &ContainerState) -> Record {
+    let record = record.detail("now", state.name());
+    match state {
+        ContainerState::Exited { code, oom, error } => {
+            let record = record.detail("exit_code", *code).detail("oom", *oom);
+            if error.is_empty() {
+                record
+            } else {
+                record.detail("error", error.as_str())
+            }
+        }
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Restarting
+        | ContainerState::Removing
+        | ContainerState::Dead => record,
+    }
+}
+
+/// Somebody asked for something.
+pub(super) fn asked(command: &Command) -> Record {
+    let record = Record::new(Kind::Asked);
+    match command {
+        Command::Recycle { request, services } => {
+            let names: Vec<&str> = services
+                .iter()
+                .map(crate::spec::ServiceName::as_str)
+                .collect();
+            record
+                .action("recycle")
+                .detail("request", request.0)
+                .detail("services", names)
+        }
+        Command::Down { volumes } => record.action("down").detail("volumes", *volumes),
+    }
+}
+
+fn about(kind: Kind, action: &Action) -> Record {
+    let mut record = Record::new(kind).action(action.name());
+    if let Some(replica) = action.replica() {
+        record = record.service(&replica.service).replica(replica);
+    }
+    if let Some(id) = action.container() {
+        record = record.container(id);
+    }
+    match action {
+        Action::Create {
+            generation,
+            spec_hash,
+            ..
+        } => record
+            .generation(*generation)
+            .detail("spec_hash", spec_hash.as_str()),
+        Action::Connect { network, .. } => record.detail("network", network.as_str()),
+        Action::CreateNetwork(name) | Action::RemoveNetwork(name) => {
+            record.detail("network", name.as_str())
+        }
+        Action::CreateVolume(name) | Action::RemoveVolume(name) => {
+            record.detail("volume", name.as_str())
+        }
+        Action::Start { .. }
+        | Action::Look { .. }
+        | Action::Drain { .. }
+        | Action::Stop { .. }
+        | Action::Remove { .. } => record,
+    }
+}
+
+fn with_sight(record: Record, sight: &Sight) -> Record {
+    match sight {
+        Sight::Nothing => record,
+        Sight::Gone { .. } => record.detail("now", "gone"),
+        Sight::Container { observed, .. } => {
+            let record = with_state(record, &observed.state);
+            if record.container_id.is_none() {
+                record.container(&observed.id)
+            } else {
+                record
+            }
+        }
+    }
+}

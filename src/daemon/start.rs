@@ -1,0 +1,389 @@
+//! Startup and shutdown: everything that can be refused is refused before anything is started; then the long-lived
+//! tasks run on one set, and the end of any of them is the end of the supervisor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::UnixListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::lock::{self, Lock};
+use super::supervise::{Stop, Supervisor, Told};
+use super::watch::{Watch, now};
+use super::{Catalog, ResolvedProject};
+use crate::api::{self, Snapshot};
+use crate::clock;
+use crate::config::StateDir;
+use crate::docker::{self, Engine, Scope};
+use crate::edge;
+use crate::journal::{self, Journal, Kind, Record};
+use crate::probe;
+use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Targets, World};
+use crate::report::Chain;
+use crate::spec::{Diagnostic, ProjectName, Published, ServiceName};
+
+/// Events that wait for the loop at most; whoever has one more waits.
+const EVENTS: usize = 256;
+/// How long open connections may go on after the supervisor was asked to end.
+const EDGE_END: Duration = Duration::from_secs(5);
+/// How long the journal may take to close.
+const JOURNAL_END: Duration = Duration::from_secs(5);
+
+/// What is supervised.
+#[derive(Debug)]
+pub struct Supervised {
+    /// The project.
+    pub project: ProjectName,
+    /// What is wanted of each service; nothing for a `down`.
+    pub wanted: BTreeMap<ServiceName, Desired>,
+    /// What actions refer to.
+    pub catalog: Catalog,
+    /// What a listing is about.
+    pub scope: Scope,
+    /// The ports to bind.
+    pub ports: BTreeSet<Published>,
+}
+
+impl Supervised {
+    /// Everything of a project.
+    pub fn of(resolved: &ResolvedProject) -> Self {
+        Self {
+            project: resolved.project.name.clone(),
+            wanted: resolved.wanted(),
+            catalog: resolved.catalog(),
+            scope: resolved.scope(),
+            ports: resolved.ports(),
+        }
+    }
+
+    /// Nothing of a project: what a `down` wants of it.
+    pub fn nothing(project: ProjectName) -> Self {
+        Self {
+            wanted: BTreeMap::new(),
+            catalog: Catalog {
+                project: project.clone(),
+                containers: BTreeMap::new(),
+                networks: BTreeMap::new(),
+                volumes: BTreeMap::new(),
+            },
+            scope: Scope {
+                project: project.clone(),
+                networks: BTreeSet::new(),
+                volumes: BTreeSet::new(),
+            },
+            ports: BTreeSet::new(),
+            project,
+        }
+    }
+}
+
+/// Around what is supervised.
+#[derive(Debug)]
+pub struct Surroundings<E> {
+    /// The engine.
+    pub engine: Arc<E>,
+    /// Who the engine is, to people and to the lock.
+    pub identity: EngineIdentity,
+    /// The project's files.
+    pub state: StateDir,
+    /// How the supervisor is asked to end.
+    pub stop: Stop,
+    /// Something that is wanted from the begin.
+    pub command: Option<Command>,
+    /// The status as it changes, for whoever runs the supervisor in its own process.
+    pub status: watch::Sender<Arc<Snapshot>>,
+}
+
+/// Who the engine is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EngineIdentity {
+    /// The engine's own id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The API version that is spoken.
+    pub api_version: String,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another supervisor, or an unusable state directory.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A published port cannot be bound.
+    #[error(transparent)]
+    Port(#[from] edge::BindError),
+    /// The API's socket cannot be bound.
+    #[error(transparent)]
+    Api(#[from] api::BindError),
+    /// The engine did not list the project.
+    #[error("cannot list what the engine has of project `{project}`")]
+    List {
+        /// The project.
+        project: ProjectName,
+        /// Why.
+        source: docker::Error,
+    },
+    /// Networks or volumes that somebody else has to make are missing.
+    #[error("{} external networks or volumes are missing", .0.len())]
+    Externals(Vec<Diagnostic>),
+    /// A long-lived task ended by itself: a bug. Replicas stay, and the next `up` adopts them.
+    #[error("the {0} ended unexpectedly")]
+    TaskEnded(&'static str),
+}
+
+/// Supervises until asked to end, or until a `down` is done; the last status tells what that left behind.
+///
+/// # Errors
+/// Before anything was started, or made, or touched; [`StartError::TaskEnded`] excepted.
+pub async fn supervise<E: Engine>(
+    supervised: Supervised,
+    resolved: Option<&ResolvedProject>,
+    around: Surroundings<E>,
+) -> Result<Arc<Snapshot>, StartError> {
+    raise_open_files();
+    let ground = Ground::take(&supervised, resolved, &around).await?;
+    let Surroundings {
+        engine,
+        identity,
+        stop,
+        command,
+        status,
+        ..
+    } = around;
+    announce(&ground.journal, &supervised, &identity);
+
+    let (events, events_in) = mpsc::channel(EVENTS);
+    let (probed, probed_in) = mpsc::channel(EVENTS);
+    let (asked, asked_in) = mpsc::channel(16);
+    let (routes, routes_in) = watch::channel((0, Arc::new(Routes::default())));
+    let (targets, targets_in) = watch::channel(Arc::new(Targets::new()));
+    let (reports, reports_in) = watch::channel(EdgeReport::default());
+    let relist = Arc::new(Notify::new());
+    let shutdown = CancellationToken::new();
+
+    let world = world(&supervised.project, supervised.wanted, command);
+    let watch = Watch {
+        engine: Arc::clone(&engine),
+        scope: supervised.scope,
+        events,
+        relist: Arc::clone(&relist),
+        shutdown: shutdown.clone(),
+    };
+    let api_state = api_state(supervised.project, identity, &status, asked);
+    let mut tasks = JoinSet::new();
+    let until = || shutdown.clone();
+    tasks.spawn(named("watch of the engine", watch.run()));
+    tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
+    tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
+    tasks.spawn(named(
+        "edge",
+        edge::run(
+            ground.listeners,
+            edge::Limits::STANDARD,
+            routes_in,
+            reports,
+            until(),
+        ),
+    ));
+
+    let supervisor = Supervisor {
+        engine,
+        catalog: Arc::new(supervised.catalog),
+        world,
+        journal: ground.journal.clone(),
+        events: events_in,
+        probed: probed_in,
+        asked: asked_in,
+        edge: reports_in,
+        relist,
+        routes,
+        targets,
+        status,
+        stop,
+        calls: JoinSet::new(),
+        requests: 0,
+        told: Told::default(),
+    };
+    // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
+    let ended = tokio::select! {
+        last = supervisor.run() => Ok(last),
+        Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
+    };
+    shutdown.cancel();
+    end_tasks(&mut tasks).await;
+    close(&ground.journal).await;
+    ended
+}
+
+/// What has to be had before anything is started.
+struct Ground {
+    listeners: edge::Listeners,
+    socket: UnixListener,
+    journal: Journal,
+    /// Released last.
+    _lock: Lock,
+}
+
+impl Ground {
+    /// Takes everything that can be refused, in an order in which a refusal leaves nothing behind.
+    async fn take<E: Engine>(
+        supervised: &Supervised,
+        resolved: Option<&ResolvedProject>,
+        around: &Surroundings<E>,
+    ) -> Result<Self, StartError> {
+        let Surroundings {
+            engine,
+            identity,
+            state,
+            ..
+        } = around;
+        let project = &supervised.project;
+        let lock = Lock::take(&state.dir, &state.lock(), project, &identity.id)?;
+        let listing = engine
+            .list(&supervised.scope)
+            .await
+            .map_err(|source| StartError::List {
+                project: project.clone(),
+                source,
+            })?;
+        let missing = resolved
+            .map(|resolved| resolved.missing_externals(&listing))
+            .unwrap_or_default();
+        if !missing.is_empty() {
+            return Err(StartError::Externals(missing));
+        }
+        let listeners = edge::Listeners::bind(&supervised.ports)?;
+        let socket = api::bind(&state.socket())?;
+        let (journal, recovered) = Journal::open(&state.dir)?;
+        if let Some(cut) = recovered.cut {
+            warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
+        }
+        Ok(Self {
+            listeners,
+            socket,
+            journal,
+            _lock: lock,
+        })
+    }
+}
+
+fn world(
+    project: &ProjectName,
+    wanted: BTreeMap<ServiceName, Desired>,
+    command: Option<Command>,
+) -> World {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
+    world.apply(now(), Event::Wanted(wanted));
+    if let Some(command) = command {
+        world.apply(now(), Event::Command(command));
+    }
+    world
+}
+
+fn api_state(
+    project: ProjectName,
+    identity: EngineIdentity,
+    status: &watch::Sender<Arc<Snapshot>>,
+    commands: mpsc::Sender<api::CommandRequest>,
+) -> api::State {
+    let EngineIdentity {
+        version,
+        api_version,
+        ..
+    } = identity;
+    status.send_modify(|snapshot| {
+        let engine = Some(api::EngineVersion {
+            version,
+            api_version,
+        });
+        *snapshot = Arc::new(Snapshot {
+            engine,
+            ..Snapshot::clone(snapshot)
+        });
+    });
+    let about = api::About {
+        project,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: clock::wall_now(),
+        started_at: now(),
+    };
+    api::State {
+        about,
+        status: status.subscribe(),
+        commands,
+        clock: now,
+    }
+}
+
+async fn close(journal: &Journal) {
+    journal.note(Record::new(Kind::Stopped));
+    match timeout(JOURNAL_END, journal.close()).await {
+        Ok(Ok(head)) => info!(head = %head.hash, "the journal is closed"),
+        Ok(Err(error)) => warn!(error = %Chain(&error), "the journal's last records may be lost"),
+        Err(_) => warn!("the journal did not close in time; its last records may be lost"),
+    }
+}
+
+/// Waits for the tasks; connections that are still open after a while are given up.
+async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
+    let all = async {
+        while let Some(joined) = tasks.join_next().await {
+            name_of(joined);
+        }
+    };
+    if timeout(EDGE_END, all).await.is_err() {
+        info!("open connections are given up");
+        tasks.shutdown().await;
+    }
+}
+
+/// A panic of a task goes on here: it is a bug, and everything that is supervised survives it.
+fn name_of(joined: Result<&'static str, JoinError>) -> &'static str {
+    match joined {
+        Ok(name) => name,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => "task",
+    }
+}
+
+async fn named(name: &'static str, task: impl Future<Output = ()> + Send) -> &'static str {
+    task.await;
+    name
+}
+
+/// Every forwarded connection takes two descriptors: as many as the host allows are asked for.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// The first word of a supervisor, in the journal and in the log.
+fn announce(journal: &Journal, supervised: &Supervised, identity: &EngineIdentity) {
+    let services: Vec<&str> = supervised.wanted.keys().map(ServiceName::as_str).collect();
+    let record = Record::new(Kind::Started)
+        .detail("version", env!("CARGO_PKG_VERSION"))
+        .detail("engine", identity.version.as_str())
+        .detail("api_version", identity.api_version.as_str())
+        .detail("services", services);
+    journal.note(record);
+    info!(project = %supervised.project, engine = identity.version, api = identity.api_version, "supervising");
+}

@@ -1,0 +1,373 @@
+//! The loop: apply what happened, plan, publish, begin. The one writer of the world; it decides nothing.
+//!
+//! Every action is in the journal before its call, and its outcome after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::watch::now;
+use super::{Catalog, execute, record};
+use crate::api::{CommandRequest, Snapshot};
+use crate::clock;
+use crate::docker::Engine;
+use crate::journal::Journal;
+use crate::probe::Probed;
+use crate::reconcile::{
+    Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Sight, Status, Step,
+    Targets, World,
+};
+use crate::spec::{ReplicaName, ServiceName};
+
+/// The longest wait without planning. Timers do not count suspended time, so after a suspend deadlines are met at
+/// most this late.
+const WAKE_LAST: Duration = Duration::from_secs(10);
+/// How long calls that are under way may go on after a stop was asked for. What is then left is found again by the
+/// next supervisor.
+const CALLS_END: Duration = Duration::from_secs(5);
+
+/// How the supervisor is asked to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// End; replicas stay.
+    pub leave: CancellationToken,
+    /// Remove everything, then end.
+    pub down: CancellationToken,
+}
+
+/// Everything the loop holds.
+#[derive(Debug)]
+pub(super) struct Supervisor<E> {
+    pub(super) engine: Arc<E>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) world: World,
+    pub(super) journal: Journal,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) probed: mpsc::Receiver<Probed>,
+    pub(super) asked: mpsc::Receiver<CommandRequest>,
+    pub(super) edge: watch::Receiver<EdgeReport>,
+    pub(super) relist: Arc<Notify>,
+    pub(super) routes: watch::Sender<(u64, Arc<Routes>)>,
+    pub(super) targets: watch::Sender<Arc<Targets>>,
+    pub(super) status: watch::Sender<Arc<Snapshot>>,
+    pub(super) stop: Stop,
+    pub(super) calls: JoinSet<(Action, Outcome)>,
+    pub(super) requests: u64,
+    pub(super) told: Told,
+}
+
+/// What the log has said already, so that a steady state is silent.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    failures: BTreeMap<ServiceName, u32>,
+    ready: BTreeMap<ServiceName, u32>,
+    overdue: BTreeSet<ReplicaName>,
+    unverified: BTreeSet<ReplicaName>,
+    journal_fails: bool,
+    kernel_unavailable: bool,
+}
+
+impl<E: Engine> Supervisor<E> {
+    /// Runs until it is asked to end, or until a `down` is done. The last status tells what a `down` left behind.
+    pub(super) async fn run(mut self) -> Arc<Snapshot> {
+        let mut down_seen = false;
+        loop {
+            let step = self.world.plan(now());
+            if self.publish(&step) {
+                // The world has changed: what was planned before it heard of the table may not hold.
+                continue;
+            }
+            if step.finished {
+                break;
+            }
+            let wake_at = step.wake_at;
+            if !step.actions.is_empty() {
+                for planned in step.actions {
+                    self.begin(planned);
+                }
+                continue;
+            }
+            let wait = wake_at.map_or(WAKE_LAST, |at| at.since(now()).min(WAKE_LAST));
+            let leave = self.stop.leave.clone();
+            let down = self.stop.down.clone();
+            // Cancel safety: `recv` and `join_next` lose nothing when dropped; the edge's report is a level.
+            tokio::select! {
+                biased;
+                () = leave.cancelled() => break,
+                () = down.cancelled(), if !down_seen => {
+                    down_seen = true;
+                    self.command(Command::Down { volumes: false });
+                }
+                Some(joined) = self.calls.join_next(), if !self.calls.is_empty() => self.ended(joined),
+                Some(event) = self.events.recv() => self.take(event),
+                Some(probed) = self.probed.recv() => self.take_probed(probed),
+                Some(asked) = self.asked.recv() => self.ask(asked),
+                Ok(()) = self.edge.changed() => {
+                    let report = self.edge.borrow_and_update().clone();
+                    self.world.apply(now(), Event::Edge(report));
+                }
+                _ = timeout_at(clock::timer_in(wait), std::future::pending::<()>()) => {}
+            }
+        }
+        self.end_calls().await;
+        Arc::clone(&self.status.borrow())
+    }
+
+    /// Takes an event, and every other one that waits: they are planned on together.
+    fn take(&mut self, event: Event) {
+        self.apply_seen(event);
+        while let Ok(event) = self.events.try_recv() {
+            self.apply_seen(event);
+        }
+    }
+
+    /// The same for what probes answered.
+    fn take_probed(&mut self, probed: Probed) {
+        let mut next = Some(probed);
+        while let Some(Probed {
+            asked_at,
+            id,
+            result,
+        }) = next
+        {
+            self.world.apply(
+                now(),
+                Event::Probed {
+                    asked_at,
+                    id,
+                    result,
+                },
+            );
+            next = self.probed.try_recv().ok();
+        }
+    }
+
+    fn apply_seen(&mut self, event: Event) {
+        if let Some(record) = record::of_event(&event, &self.world) {
+            self.journal.note(record);
+        }
+        self.world.apply(now(), event);
+    }
+
+    /// Hands the views out. `true` when the route table changed, which the world has then heard of.
+    fn publish(&mut self, step: &Step) -> bool {
+        self.targets.send_if_modified(|targets| {
+            let changed = **targets != step.targets;
+            if changed {
+                *targets = Arc::new(step.targets.clone());
+            }
+            changed
+        });
+        self.status.send_if_modified(|snapshot| {
+            let changed = snapshot.status != step.status || snapshot.finished != step.finished;
+            if changed {
+                let (status, finished) = (step.status.clone(), step.finished);
+                *snapshot = Arc::new(Snapshot {
+                    phase: self.phase(),
+                    status,
+                    finished,
+                    engine: snapshot.engine.clone(),
+                });
+            }
+            changed
+        });
+        self.tell(&step.status);
+        let Some(routes) = &step.routes else {
+            return false;
+        };
+        let (epoch, table) = self.routes.borrow().clone();
+        if epoch > 0 && *table == *routes {
+            return false;
+        }
+        let routes = Arc::new(routes.clone());
+        let epoch = epoch + 1;
+        self.routes.send_replace((epoch, Arc::clone(&routes)));
+        self.world.apply(now(), Event::Published { epoch, routes });
+        true
+    }
+
+    /// Where the supervisor is in its own life.
+    fn phase(&self) -> &'static str {
+        if self.stop.leave.is_cancelled() || self.stop.down.is_cancelled() {
+            "stopping"
+        } else {
+            "running"
+        }
+    }
+
+    fn begin(&mut self, planned: Planned) {
+        let Planned { action, reason } = planned;
+        let is_look = matches!(action, Action::Look { .. });
+        let receipt = (!is_look).then(|| {
+            let replica = action.replica().map(ToString::to_string);
+            info!(action = %action, replica, reason = %reason, "begin");
+            self.journal.append(record::began(&action, &reason))
+        });
+        self.world.apply(
+            now(),
+            Event::Began {
+                action: action.clone(),
+                reason,
+            },
+        );
+        if matches!(action, Action::Drain { .. }) {
+            // Remembered by the world; the route table follows from it. There is no call that could fail.
+            self.journal
+                .note(record::ended(&action, &Outcome::Done(Sight::Nothing)));
+            return;
+        }
+        let engine = Arc::clone(&self.engine);
+        let catalog = Arc::clone(&self.catalog);
+        self.calls.spawn(async move {
+            // The intent is durable before the call. A journal that cannot be written is said loudly elsewhere, and
+            // does not stop the supervision: Docker is the state.
+            if let Some(receipt) = receipt {
+                drop(receipt.durable().await);
+            }
+            let outcome = execute(&*engine, &catalog, &action, now).await;
+            (action, outcome)
+        });
+    }
+
+    fn ended(&mut self, joined: Result<(Action, Outcome), tokio::task::JoinError>) {
+        let (action, outcome) = match joined {
+            Ok(ended) => ended,
+            // A panic is a bug: end loudly, replicas stay, the next supervisor finds everything again.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        match &outcome {
+            Outcome::Done(_) => {}
+            Outcome::Failed { failure, .. } => {
+                warn!(action = %action, error = %failure.message, "failed");
+            }
+            Outcome::Unknown { failure } => {
+                warn!(action = %action, error = %failure.message, "outcome unknown; listing");
+                self.relist.notify_one();
+            }
+        }
+        if !matches!((&action, &outcome), (Action::Look { .. }, Outcome::Done(_))) {
+            self.journal.note(record::ended(&action, &outcome));
+        }
+        self.world.apply(now(), Event::Ended { action, outcome });
+    }
+
+    /// Does what the API passes on. Whoever asked may be gone by the time of the answer.
+    fn ask(&mut self, asked: CommandRequest) {
+        match asked {
+            CommandRequest::Recycle { services, reply } => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                self.command(Command::Recycle { request, services });
+                // The status knows the number before whoever asks for it does.
+                let step = self.world.plan(now());
+                self.publish(&step);
+                drop(reply.send(Ok(request)));
+            }
+            CommandRequest::Down { volumes, reply } => {
+                self.command(Command::Down { volumes });
+                drop(reply.send(Ok(())));
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.journal.note(record::asked(&command));
+        match &command {
+            Command::Recycle { services, .. } => {
+                let names: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
+                let services = if names.is_empty() {
+                    "all".to_owned()
+                } else {
+                    names.join(", ")
+                };
+                info!(services, "recycle was asked for");
+            }
+            Command::Down { volumes } => info!(volumes, "down was asked for"),
+        }
+        self.world.apply(now(), Event::Command(command));
+    }
+
+    /// Gives calls that are under way a little time.
+    async fn end_calls(&mut self) {
+        let deadline = clock::timer_in(CALLS_END);
+        while !self.calls.is_empty() {
+            match timeout_at(deadline, self.calls.join_next()).await {
+                Ok(Some(joined)) => self.ended(joined),
+                Ok(None) => break,
+                Err(_) => {
+                    info!(
+                        calls = self.calls.len(),
+                        "calls under way are left to the next supervisor"
+                    );
+                    self.calls.abort_all();
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Once for the whole supervisor in the log, once for each replica in the journal.
+    fn tell_unverified(&mut self, replica: &ReplicaName) {
+        if !self.told.kernel_unavailable {
+            self.told.kernel_unavailable = true;
+            warn!(
+                "hardening cannot be verified in the kernel: /proc is not the engine's host's; in a container, run \
+                 phoenixd with `pid: host`"
+            );
+        }
+        if self.told.unverified.insert(replica.clone()) {
+            self.journal.note(record::unverified(replica));
+        }
+    }
+
+    /// One line for each change that a person wants to know of.
+    fn tell(&mut self, status: &Status) {
+        for (name, service) in &status.services {
+            let failures = self
+                .told
+                .failures
+                .insert(name.clone(), service.failures)
+                .unwrap_or(0);
+            if service.failures > failures {
+                let error = service.last_failure.as_deref().unwrap_or_default();
+                warn!(service = %name, failures = service.failures, error, "a birth failed");
+            }
+            let ready = self.told.ready.insert(name.clone(), service.ready);
+            if ready != Some(service.ready) && (ready.is_some() || service.ready > 0) {
+                info!(service = %name, ready = service.ready, wanted = service.wanted, "in rotation");
+            }
+        }
+        self.told
+            .overdue
+            .retain(|name| status.replicas.iter().any(|row| row.replica == *name));
+        self.told
+            .unverified
+            .retain(|name| status.replicas.iter().any(|row| row.replica == *name));
+        for row in &status.replicas {
+            if row.overdue && self.told.overdue.insert(row.replica.clone()) {
+                error!(replica = %row.replica, "past its deadline: no replacement is healthy");
+            }
+            if row.is_unverified() {
+                self.tell_unverified(&row.replica);
+            }
+        }
+        let failing = self.journal.failing();
+        if failing.is_some() != self.told.journal_fails {
+            self.told.journal_fails = failing.is_some();
+            if let Some(why) = failing {
+                error!(
+                    error = why,
+                    "the journal cannot be written; supervision goes on without a record"
+                );
+            } else {
+                info!("the journal is written again");
+            }
+        }
+    }
+}
