@@ -22,6 +22,23 @@ const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 /// For whatever is not a wait: longer than the server's own, so that its word comes first.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+impl ClientError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRunning { .. } => Some("`phoenixd up` starts one".to_owned()),
+            Self::NotAllowed { .. } => {
+                Some("run the command as the user that runs the supervisor".to_owned())
+            }
+            Self::Refused { problem, .. } => problem.hint.clone(),
+            Self::Unreachable { .. }
+            | Self::Lost { .. }
+            | Self::TimedOut
+            | Self::Malformed { .. } => None,
+        }
+    }
+}
+
 /// A running supervisor's API. Each call has a connection of its own, so calls may overlap.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -33,7 +50,7 @@ pub struct Client {
 pub enum ClientError {
     /// Nobody listens on the socket, or there is none.
     #[error(
-        "no supervisor is running for this project (nobody answers at `{}`); `phoenixd up` starts one",
+        "no supervisor is running for this project (nobody answers at `{}`)",
         socket.display()
     )]
     NotRunning {
@@ -42,7 +59,7 @@ pub enum ClientError {
     },
     /// The socket is somebody else's.
     #[error(
-        "this user may not speak to the supervisor at `{}`; run the command as the user that runs it",
+        "this user may not speak to the supervisor at `{}`",
         socket.display()
     )]
     NotAllowed {

@@ -20,6 +20,8 @@ pub struct StatusBody {
     pub engine_error: Option<String>,
     /// Every replica, and one row for every missing one.
     pub replicas: Vec<Row>,
+    /// Replicas whose hardening could not be verified in the kernel: `/proc` is not the engine's host's.
+    pub unverified: Vec<String>,
     /// Every service of the file that is a phoenix.
     pub services: BTreeMap<String, ServiceBody>,
     /// Who answers.
@@ -174,9 +176,6 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.hint {
-            Some(hint) => write!(f, "{}; {hint}", self.error),
-            None => f.write_str(&self.error),
-        }
+        f.write_str(&self.error)
     }
 }

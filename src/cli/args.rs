@@ -5,6 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+/// What a reader of `--help` looks for at its end.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 wrong input or an unmet wish, 2 unexpected.
+Environment: DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH, DOCKER_API_VERSION, COMPOSE_PROJECT_NAME,
+PHOENIXD_STATE_DIR, RUST_LOG, NO_COLOR.";
+
 /// Runs the services of a Compose file as phoenixes: immutable, hardened containers that live for a TTL, then a fresh
 /// one rises, proves its health, takes the traffic, and the old one is removed.
 #[derive(Debug, Parser)]
@@ -12,7 +18,8 @@ use clap_complete::Shell;
     name = "phoenixd",
     version,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = AFTER_HELP
 )]
 pub(super) struct Cli {
     /// What every command takes.

@@ -11,7 +11,7 @@ use super::output::{Complaint, complain};
 use crate::config::{EngineSettings, Environment, StateDir};
 use crate::daemon::{EngineIdentity, NeverPull, ResolvedProject, resolve};
 use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
-use crate::report::Chain;
+use crate::report::{self, Chain};
 use crate::spec::{Diagnostic, ProjectName};
 
 /// Flags and environment, joined.
@@ -99,7 +99,12 @@ impl Context {
     /// The project's name: from `-p` alone where it is given, else from the file.
     pub(super) fn project_name(&self) -> Result<ProjectName, Complaint> {
         match &self.project {
-            Some(name) => Ok(ProjectName::new(name.clone())),
+            Some(name) if ProjectName::is_valid(name) => Ok(ProjectName::new(name.clone())),
+            Some(name) => Err(Complaint::unmet(format!(
+                "`{}` is not a project name",
+                report::escape(name)
+            ))
+            .hint(ProjectName::RULE)),
             None => Ok(self.load()?.project.name),
         }
     }

@@ -58,10 +58,17 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
             print_bytes(&text)
         }
         Command::Man => {
+            let mut command = Cli::command();
+            // Names the pages of the subcommands as the main one refers to them.
+            command.build();
             let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut text)
-                .map_err(cannot_print)?;
+            let pages = std::iter::once(&command)
+                .chain(command.get_subcommands().filter(|sub| !sub.is_hide_set()));
+            for page in pages {
+                clap_mangen::Man::new(page.clone())
+                    .render(&mut text)
+                    .map_err(cannot_print)?;
+            }
             print_bytes(&text)
         }
         Command::DemoApp => demo::app(),

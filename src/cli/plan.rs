@@ -142,5 +142,6 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
         generation,
         spec_hash: desired.spec_hash.clone(),
         container: Arc::new(service.container.clone()),
+        image: None,
     })
 }

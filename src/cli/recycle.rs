@@ -36,5 +36,9 @@ pub(super) fn run(context: &Context, services: &[String]) -> Result<Exit, Compla
 
 /// What went wrong between this process and the supervisor.
 pub(super) fn api_complaint(error: &ClientError) -> Complaint {
-    Complaint::unmet(Chain(error).to_string())
+    let complaint = Complaint::unmet(Chain(error).to_string());
+    match error.hint() {
+        Some(hint) => complaint.hint(hint),
+        None => complaint,
+    }
 }

@@ -361,19 +361,15 @@ fn check_key(key: &str, key_place: &Place, at: &At<'_>, out: &mut Problems) -> b
 
 /// `-p`, else `name:`, else the directory's name, as Compose makes a name of it.
 fn project_name(input: &Input, root: &At<'_>, out: &mut Problems) -> ProjectName {
-    const RULE: &str = "begin with a lower-case letter or digit; these, `_` and `-` may follow";
-    let is_name = |name: &str| {
-        name.starts_with(|c: char| matches!(c, 'a'..='z' | '0'..='9'))
-            && name
-                .chars()
-                .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'))
-    };
     // An empty `COMPOSE_PROJECT_NAME` is one that is not set.
     if let Some(given) = input.project_name.as_ref().filter(|name| !name.is_empty()) {
-        if !is_name(given) {
+        if !ProjectName::is_valid(given) {
             let place = Place::file(&**root.node.place.file);
             let message = format!("`{given}` is not a project name");
-            let hint = format!("{RULE}; it comes from `-p` or `COMPOSE_PROJECT_NAME`");
+            let hint = format!(
+                "{}; it comes from `-p` or `COMPOSE_PROJECT_NAME`",
+                ProjectName::RULE
+            );
             out.error_at(&place, "name", "project-name", message, hint);
         }
         return ProjectName::new(given);
@@ -382,9 +378,9 @@ fn project_name(input: &Input, root: &At<'_>, out: &mut Problems) -> ProjectName
         let node = interpolate(&at, &input.environment, out);
         let at = At::new(&node, "name");
         let name = at.text(out).unwrap_or_default();
-        if !is_name(name) && at.as_text().is_some() {
+        if !ProjectName::is_valid(name) && at.as_text().is_some() {
             let message = format!("`{name}` is not a project name");
-            out.error(&at, "project-name", message, RULE);
+            out.error(&at, "project-name", message, ProjectName::RULE);
         }
         return ProjectName::new(name);
     }
@@ -395,7 +391,7 @@ fn project_name(input: &Input, root: &At<'_>, out: &mut Problems) -> ProjectName
         .filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'))
         .collect();
     let name = name.trim_start_matches(['_', '-']);
-    if !is_name(name) {
+    if !ProjectName::is_valid(name) {
         let place = Place::file(&**root.node.place.file);
         let message = format!(
             "the directory `{}` gives the project no name",

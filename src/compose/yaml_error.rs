@@ -11,10 +11,8 @@ use crate::spec::{Diagnostic, Place};
 /// The text of a file, without a byte-order mark; refused before parsing when it is too large or not UTF-8.
 pub(super) fn text_of<'b>(file: &Arc<PathBuf>, bytes: &'b [u8]) -> Result<&'b str, Diagnostic> {
     if bytes.len() > FILE_BYTES_MAX {
-        let message = format!(
-            "the file is too large: {} bytes, and at most {FILE_BYTES_MAX} (1 MiB) are read",
-            bytes.len()
-        );
+        let message =
+            format!("the file is too large: it has more than {FILE_BYTES_MAX} bytes (1 MiB)");
         return Err(
             Diagnostic::error("too-large", Some(Place::file(&**file)), "", message)
                 .hint("is this the file that you mean?"),

@@ -86,6 +86,7 @@ async fn call<E: Engine>(
             replica,
             generation,
             spec_hash,
+            image,
         } => {
             let Some(container) = catalog.containers.get(&replica.service) else {
                 return Err(Error::NotFound {
@@ -98,6 +99,7 @@ async fn call<E: Engine>(
                 generation: *generation,
                 spec_hash: spec_hash.clone(),
                 container: Arc::clone(container),
+                image: image.clone(),
             };
             return engine.create(&birth).await.map(Some);
         }
@@ -154,7 +156,7 @@ async fn after_failure<E: Engine>(
             }
             Ok(Some(stranger)) => Outcome::Failed {
                 failure: Failure {
-                    kind: FailureKind::Conflict,
+                    kind: FailureKind::NameTaken,
                     message: format!(
                         "the name `{}` belongs to container {}, which phoenixd did not make for it",
                         stranger.name,

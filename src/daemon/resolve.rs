@@ -134,6 +134,7 @@ impl ResolvedProject {
             .collect();
         Desired {
             replicas: resolved.service.replicas,
+            image: resolved.image.id.clone(),
             spec_hash: docker::spec_hash(container, &resolved.image.id),
             phoenix: resolved.service.phoenix.clone(),
             probe: resolved.probe.clone(),

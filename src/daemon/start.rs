@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
@@ -150,6 +151,7 @@ pub async fn supervise<E: Engine>(
     resolved: Option<&ResolvedProject>,
     around: Surroundings<E>,
 ) -> Result<Arc<Snapshot>, StartError> {
+    raise_open_files();
     let ground = Ground::take(&supervised, resolved, &around).await?;
     let Surroundings {
         engine,
@@ -360,6 +362,18 @@ fn name_of(joined: Result<&'static str, JoinError>) -> &'static str {
 async fn named(name: &'static str, task: impl Future<Output = ()> + Send) -> &'static str {
     task.await;
     name
+}
+
+/// Every forwarded connection takes two descriptors: as many as the host allows are asked for.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// The first word of a supervisor, in the journal and in the log.

@@ -111,7 +111,12 @@ impl Endpoint {
                     ),
                 ));
             }
-            _ => return Err(error("its scheme is not known", None)),
+            _ => {
+                return Err(error(
+                    "its scheme is not known; use `unix:///path` or `tcp://host:port`",
+                    None,
+                ));
+            }
         };
         let (host, port) = split_port(rest, if with_tls { TLS_PORT } else { PLAIN_PORT })
             .map_err(|reason| error(reason, None))?;

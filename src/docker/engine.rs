@@ -10,7 +10,7 @@ use futures::Stream;
 use super::Error;
 use crate::reconcile::{Listing, Observed};
 use crate::spec::{
-    Attachment, ContainerId, ContainerSpec, Generation, ImageFacts, ImageRef, NetworkName,
+    Attachment, ContainerId, ContainerSpec, Generation, ImageFacts, ImageId, ImageRef, NetworkName,
     NetworkSpec, ProjectName, ReplicaName, SpecHash, VolumeName, VolumeSpec,
 };
 
@@ -131,6 +131,8 @@ pub struct Birth {
     pub spec_hash: SpecHash,
     /// The hardened definition.
     pub container: Arc<ContainerSpec>,
+    /// Name the image by this id, where its name leads elsewhere.
+    pub image: Option<ImageId>,
 }
 
 /// Something happened to one of the project's containers.

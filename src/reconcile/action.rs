@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::RequestId;
 use crate::spec::{
-    ContainerId, Generation, NetworkName, ReplicaName, ServiceName, SpecHash, VolumeName, Weakness,
+    ContainerId, Generation, ImageId, NetworkName, ReplicaName, ServiceName, SpecHash, VolumeName,
+    Weakness,
 };
 
 /// One call to the engine; or, for [`Action::Drain`], a decision that is remembered.
@@ -24,6 +25,8 @@ pub enum Action {
         generation: Generation,
         /// Goes into its labels.
         spec_hash: SpecHash,
+        /// Name the image by this id: its name leads elsewhere.
+        image: Option<ImageId>,
     },
     /// Attach a container that has not started to a further network.
     Connect {
@@ -150,6 +153,8 @@ pub enum Reason {
         /// How many are wanted.
         wanted: u32,
     },
+    /// It was made from another image: the name leads elsewhere since the hash was taken.
+    ImageMoved,
     /// Its service is not in the file any more.
     Orphan,
     /// It carries the project's label, but no replica's.
@@ -311,6 +316,7 @@ impl fmt::Display for Reason {
                 write!(f, "it is weaker than the policy: {}", weaknesses.join("; "))
             }
             Self::Excess { wanted } => write!(f, "only {wanted} wanted"),
+            Self::ImageMoved => f.write_str("the image's name leads to another image now"),
             Self::Orphan => f.write_str("its service is not in the file"),
             Self::Stray => f.write_str("it carries the project's label, but no replica's"),
             Self::Ended { how } => f.write_str(how),

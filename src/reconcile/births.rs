@@ -103,6 +103,7 @@ impl Planner<'_> {
         let replica = ReplicaName::new(name.clone(), service.last_serial.next());
         Verdict::Act(
             Action::Create {
+                image: service.image_moved.then(|| cast.desired.image.clone()),
                 replica,
                 generation,
                 spec_hash,

@@ -139,7 +139,9 @@ pub struct Failure {
 /// What sort of failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailureKind {
-    /// The name, the address or the port is somebody else's.
+    /// The container's name is somebody else's.
+    NameTaken,
+    /// An address, a port or something else is taken or in use.
     Conflict,
     /// The container, image or network is not there.
     NotFound,

@@ -101,6 +101,12 @@ impl World {
         if replica.unknown_since.is_some_and(|since| asked_at >= since) {
             replica.unknown_since = None;
         }
+        if let Some(service) = self.services.get_mut(&name.service)
+            && replica.spec_hash == service.desired.spec_hash
+            && observed.image != service.desired.image
+        {
+            service.image_moved = true;
+        }
         // Only what was seen to live can die: one that is found dead at start is cleared away, not held against it.
         let was_alive = replica
             .observed

@@ -86,6 +86,13 @@ impl Planner<'_> {
                 to,
             });
         }
+        if replica
+            .observed
+            .as_ref()
+            .is_some_and(|observed| observed.image != service.desired.image)
+        {
+            return Some(Reason::ImageMoved);
+        }
         match replica.observed.as_ref().map(|observed| &observed.state) {
             Some(ContainerState::Paused) => {
                 return Some(Reason::Unhealthy {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Time;
 use crate::spec::{
-    Generation, NetworkName, Phoenix, Policy, Probe, Published, STARTING_ESTIMATE, Serial,
+    Generation, ImageId, NetworkName, Phoenix, Policy, Probe, Published, STARTING_ESTIMATE, Serial,
     SpecHash, VolumeName,
 };
 
@@ -25,6 +25,8 @@ pub struct Desired {
     pub replicas: u32,
     /// What a replica is born from.
     pub spec_hash: SpecHash,
+    /// The image that the hash was taken of. A name may lead to another one later.
+    pub image: ImageId,
     /// How it lives and dies.
     pub phoenix: Phoenix,
     /// How readiness is asked for.
@@ -66,6 +68,8 @@ pub(super) struct Service {
     pub(super) last_generation: Generation,
     /// The highest serial that was ever seen or given.
     pub(super) last_serial: Serial,
+    /// The image's name leads to another image now, or nowhere: births name the image by its id.
+    pub(super) image_moved: bool,
     failures: u32,
     last_failure: Option<(Time, String)>,
     starts: VecDeque<Duration>,
@@ -78,6 +82,7 @@ impl Service {
             generation: None,
             last_generation: Generation(0),
             last_serial: Serial(0),
+            image_moved: false,
             failures: 0,
             last_failure: None,
             starts: VecDeque::new(),
@@ -88,6 +93,7 @@ impl Service {
     pub(super) fn want(&mut self, desired: Desired) {
         if desired.spec_hash != self.desired.spec_hash {
             self.forgive();
+            self.image_moved = false;
             self.starts.clear();
         }
         self.desired = desired;

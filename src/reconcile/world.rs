@@ -9,8 +9,8 @@ use super::requests::Request;
 use super::rotation;
 use super::service::Service;
 use super::{
-    Action, Command, Desired, EdgeReport, Event, Failure, FailureKind, Limits, Outcome, Reason,
-    RequestId, Routes, Sight, Subject, Time,
+    Action, Command, ContainerState, Desired, EdgeReport, Event, Failure, FailureKind, Limits,
+    Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
 };
 use crate::spec::{ContainerId, NetworkName, ProjectName, ReplicaName, ServiceName, VolumeName};
 
@@ -92,6 +92,15 @@ impl World {
             down: None,
             requests: BTreeMap::new(),
         }
+    }
+
+    /// What is known of a container of the project: which replica it is, and its last state.
+    pub fn known(&self, id: &ContainerId) -> Option<(&ReplicaName, &ContainerState)> {
+        let replica = self
+            .replicas
+            .values()
+            .find(|replica| replica.id() == Some(id))?;
+        Some((&replica.name, &replica.observed.as_ref()?.state))
     }
 
     /// Takes in what happened. Total: what does not fit is dropped.
@@ -194,6 +203,7 @@ impl World {
                 replica: name,
                 generation,
                 spec_hash,
+                image: _,
             } => {
                 let mut replica = Replica::new(name.clone(), *generation, spec_hash.clone(), now);
                 replica.call = Some(action.name());
@@ -315,12 +325,22 @@ impl World {
                 });
             }
         }
-        if is_birth
-            && failure.kind != FailureKind::Unavailable
-            && let Some(name) = action.replica()
-        {
-            self.failed(now, &name.clone(), &failure.message);
+        let Some(name) = action.replica().filter(|_| is_birth) else {
+            return;
+        };
+        match failure.kind {
+            // Nothing is wrong with the service: the engine is away, or the name is a stranger's and the next is free.
+            FailureKind::Unavailable | FailureKind::NameTaken => return,
+            FailureKind::NotFound => {
+                if let Some(service) = self.services.get_mut(&name.service)
+                    && matches!(action, Action::Create { .. })
+                {
+                    service.image_moved = true;
+                }
+            }
+            FailureKind::Conflict | FailureKind::Refused => {}
         }
+        self.failed(now, name, &failure.message);
     }
 
     fn resource_ended(&mut self, now: Time, action: &Action, resource: Resource, outcome: Outcome) {

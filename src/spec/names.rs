@@ -68,6 +68,18 @@ text_newtype!(
     SpecHash
 );
 
+impl ProjectName {
+    /// What a name may be, for messages.
+    pub const RULE: &str = "begin with a lower-case letter or digit; these, `_` and `-` may follow";
+
+    /// Whether the text is a name (Compose Specification, `name`). It becomes a directory's name and a part of names
+    /// on the engine: nothing else must pass.
+    pub fn is_valid(text: &str) -> bool {
+        let is_first = |c: char| matches!(c, 'a'..='z' | '0'..='9');
+        text.starts_with(is_first) && text.chars().all(|c| is_first(c) || matches!(c, '_' | '-'))
+    }
+}
+
 impl ContainerId {
     /// The first twelve digits, as `docker ps` shows them.
     pub fn short(&self) -> &str {

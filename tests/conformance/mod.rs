@@ -3,6 +3,13 @@
 //!
 //! Not here: what only a real engine has (`/proc`, images, logs), and faults, which only the simulated one has.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
 mod containers;
 mod resources;
 
@@ -81,6 +88,7 @@ fn birth(project: &ProjectName, serial: u64, container: ContainerSpec) -> Birth 
         generation: Generation(7),
         spec_hash: SpecHash::new("0123456789abcdef"),
         container: Arc::new(container),
+        image: None,
     }
 }
 

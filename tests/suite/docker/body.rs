@@ -19,6 +19,7 @@ fn body(container: ContainerSpec) -> Value {
         generation: Generation(2),
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
+        image: None,
     })
 }
 
@@ -79,6 +80,18 @@ fn what_is_cleared_is_sent_and_what_is_inherited_is_not() {
         ..base()
     });
     assert_eq!(none["HostConfig"]["NetworkMode"], json!("none"));
+}
+
+#[test]
+fn a_capability_has_one_spelling() {
+    let caps = body(ContainerSpec {
+        cap_add: texts(&["net_raw", "CAP_CHOWN", "chown", "Cap_Net_Raw"]),
+        cap_drop: texts(&["all"]),
+        ..ContainerSpec::of_image(ImageRef::new("web:1"))
+    })["HostConfig"]
+        .take();
+    assert_eq!(caps["CapAdd"], json!(["CAP_CHOWN", "CAP_NET_RAW"]));
+    assert_eq!(caps["CapDrop"], json!(["ALL"]));
 }
 
 #[test]
