@@ -495,6 +495,20 @@ fn nothing_unfinished_and_no_registry_is_in_the_repository() {
 }
 
 #[test]
+fn no_snapshot_waits_for_a_decision() {
+    let mut todo = vec![root().join("src"), root().join("tests")];
+    let mut found = Problems::new();
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.to_string_lossy().ends_with(".pending-snap") {
+            found.push(path.display().to_string());
+        }
+    }
+    none(&found);
+}
+
+#[test]
 fn every_dependency_says_why_it_is_needed() {
     hold(&files(&["Cargo.toml"], &["toml"]), every_dependency_has_its_reason);
 }
@@ -528,7 +542,7 @@ fn the_architecture_names_only_tests_that_are_there() {
     let text = read("ARCHITECTURE.md");
     let missing: Problems = ticked(section(&text, "## Invariants"))
         .into_iter()
-        .filter(|token| token.contains('_') && token.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .filter(|token| token.contains('_') && token.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
         .filter(|name| !all.contains(&format!("fn {name}(")))
         .map(|name| format!("ARCHITECTURE.md: there is no test `{name}`"))
         .collect();
@@ -544,8 +558,9 @@ fn the_readme_names_every_setting_with_its_default() {
     keys.retain(|key| !["probe", "backoff"].contains(&key.as_str()));
     keys.extend(quoted_after(&source, "const PROBE_KEYS").iter().map(|key| format!("probe.{key}")));
     keys.extend(["base", "cap", "budget"].map(|key| format!("backoff.{key}")));
-    keys.extend(Allow::ALL.map(|allow| allow.name().to_owned()));
     none(&names_each("README.md", table, "setting", &keys));
+    let exceptions = Allow::ALL.map(|allow| allow.name().to_owned());
+    none(&names_each("README.md", section(&readme, "## Hardening"), "exception", &exceptions));
 
     let default = Phoenix::default();
     let show = |span| humantime::format_duration(span).to_string();
@@ -610,7 +625,17 @@ fn the_readme_names_every_command_and_every_flag() {
     let named = |name: &String| readme.contains(&format!("`{name}")) || readme.contains(&format!(" {name}"));
     let missing: Problems = names.iter().filter(|name| !named(name)).cloned().collect();
     none(&missing);
-    assert!(readme.lines().any(|line| line.contains("not the Lightning")), "people look for another phoenixd");
+    let first = readme.lines().next().unwrap();
+    assert!(first.contains("not the Lightning"), "people look for another phoenixd");
+}
+
+#[test]
+fn the_readme_names_every_variable_of_the_environment() {
+    let source = read("src/config.rs");
+    let names = source.split("get(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let names = strings(&names.collect::<Vec<_>>());
+    assert!(names.len() > 8, "{names:?}");
+    none(&names_each("README.md", section(&read("README.md"), "## Commands"), "variable", &names));
 }
 
 #[test]
