@@ -285,7 +285,7 @@ impl Docker {
             (has_subpath, 45, "a volume's subpath"),
             (!container.annotations.is_empty(), 43, "annotations"),
         ];
-        let spoken = self.about().api_version;
+        let spoken = self.api_version();
         match needs
             .into_iter()
             .find(|(is_asked, minor, _)| *is_asked && spoken < ApiVersion::one(*minor))

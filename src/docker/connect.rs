@@ -59,6 +59,8 @@ pub struct EngineFacts {
     pub id: String,
     /// The host's name.
     pub name: String,
+    /// The engine's version now (`28.5.2`); it may have been upgraded since it was connected to.
+    pub version: String,
     /// 1 or 2; `None` where the engine does not say.
     pub cgroup_version: Option<u8>,
     /// The default seccomp profile is there.
@@ -122,6 +124,11 @@ impl Docker {
         &self.about
     }
 
+    /// The version of the API that is spoken with it.
+    pub fn api_version(&self) -> ApiVersion {
+        self.about.api_version
+    }
+
     /// Where the engine is.
     pub fn address(&self) -> &str {
         self.wire.address()
@@ -159,6 +166,7 @@ impl Docker {
         Ok(EngineFacts {
             id: info.id.ok_or(Error::Malformed { field: "ID" })?,
             name: info.name.unwrap_or_default(),
+            version: info.server_version.unwrap_or_default(),
             cgroup_version: match info.cgroup_version {
                 Some(Cgroup::_1) => Some(1),
                 Some(Cgroup::_2) => Some(2),

@@ -1,1 +1,17 @@
 //! What only a real Docker Engine can show. Fails, saying so, where there is none.
+//!
+//! The engine is that of `DOCKER_HOST`, else of the default socket. Tests run in parallel, and beside whatever else
+//! the engine runs: each has a project of its own, and removes only that.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+#[path = "../conformance/mod.rs"]
+mod conformance;
+
+mod fixture;
+mod image;
+mod promises;
