@@ -14,4 +14,5 @@ mod conformance;
 
 mod fixture;
 mod image;
+mod journeys;
 mod promises;
