@@ -14,58 +14,58 @@ use clap_complete::Shell;
     propagate_version = true,
     arg_required_else_help = true
 )]
-pub struct Cli {
+pub(super) struct Cli {
     /// What every command takes.
     #[command(flatten)]
-    pub global: Global,
+    pub(super) global: Global,
     /// The command.
     #[command(subcommand)]
-    pub command: Command,
+    pub(super) command: Command,
 }
 
 /// What every command takes.
 #[derive(Debug, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// Where the project is defined.
     #[command(flatten)]
-    pub files: Files,
+    pub(super) files: Files,
     /// Project name [default: the file's `name`, else its directory's]
     #[arg(short, long, value_name = "PROJECT", global = true)]
-    pub project: Option<String>,
-    /// Engine to connect to: unix:///path, tcp://host:port [default: DOCKER_HOST, else /var/run/docker.sock]
+    pub(super) project: Option<String>,
+    /// Engine to connect to, as `unix:///path` or `tcp://host:port` [default: `DOCKER_HOST`, else /var/run/docker.sock]
     #[arg(long, value_name = "URL", global = true)]
-    pub docker_host: Option<String>,
-    /// Directory of lock, socket and journal [default: PHOENIXD_STATE_DIR, else /var/lib/phoenixd for root]
+    pub(super) docker_host: Option<String>,
+    /// Directory of lock, socket and journal [default: `PHOENIXD_STATE_DIR`, else /var/lib/phoenixd for root]
     #[arg(long, value_name = "DIR", global = true)]
-    pub state_dir: Option<PathBuf>,
+    pub(super) state_dir: Option<PathBuf>,
     /// How log lines look; they go to stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
-    pub log_format: LogFormat,
+    pub(super) log_format: LogFormat,
     /// More log lines; repeat for more
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
-    pub verbose: u8,
+    pub(super) verbose: u8,
 }
 
 /// Where the project is defined. Taken before the command and after it; `events` has `-f` for `--follow`, as
 /// `docker compose logs` has.
 #[derive(Debug, Default, Args)]
-pub struct Files {
+pub(super) struct Files {
     /// Compose file; repeat to merge several [default: compose.yaml, compose.yml, docker-compose.yaml or docker-compose.yml]
     #[arg(short = 'f', long = "file", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// The same where `-f` means something else.
 #[derive(Debug, Default, Args)]
-pub struct LongFiles {
+pub(super) struct LongFiles {
     /// Compose file; repeat to merge several
     #[arg(long = "file", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object per line.
@@ -74,7 +74,7 @@ pub enum LogFormat {
 
 /// What phoenixd does.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Supervise the phoenixes of the file in the foreground until SIGTERM; replicas then keep running
     Up {
         /// Where the project is defined.
@@ -150,21 +150,18 @@ pub enum Command {
 
 /// What the demo takes.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Port on 127.0.0.1 that the demo service is published on
     #[arg(long, default_value_t = 8080)]
-    pub port: u16,
-    /// How long each replica lives
-    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
-    pub ttl: std::time::Duration,
+    pub(super) port: u16,
     /// End by itself after so many recycled replicas
     #[arg(long, value_name = "N")]
-    pub recycles: Option<u64>,
+    pub(super) recycles: Option<u64>,
 }
 
 /// How a plan looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum PlanFormat {
+pub(super) enum PlanFormat {
     /// One line per action.
     Text,
     /// One object with everything.
@@ -173,7 +170,7 @@ pub enum PlanFormat {
 
 /// How the list of replicas looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum PsFormat {
+pub(super) enum PsFormat {
     /// For people.
     Table,
     /// An array of objects.

@@ -41,7 +41,7 @@ pub(super) fn verdict(resolved: &ResolvedProject) -> String {
             match finding.kind {
                 FindingKind::Hardened => _ = writeln!(text, "  ok         {line}"),
                 FindingKind::Exception(allow) => {
-                    _ = writeln!(text, "  exception  {line} (allow: {allow})")
+                    _ = writeln!(text, "  exception  {line} (allow: {allow})");
                 }
             }
         }

@@ -55,11 +55,11 @@ impl Context {
     }
 
     /// The same for another file and project, as the demo needs it.
-    pub(super) fn with_project(&self, file: PathBuf, state_dir: PathBuf) -> Self {
+    pub(super) fn with_project(&self, file: PathBuf) -> Self {
         Self {
             files: vec![file],
             project: None,
-            state_dir,
+            state_dir: self.state_dir.clone(),
             environment: self.environment.clone(),
             docker_host: self.docker_host.clone(),
             color: self.color,
@@ -138,12 +138,11 @@ impl Context {
         loaded: &Loaded,
     ) -> Result<ResolvedProject, Complaint> {
         let resolved = resolve(docker, &loaded.project, &NeverPull).await;
-        self.resolved(loaded, resolved)
+        Self::resolved(loaded, resolved)
     }
 
     /// Says what was found on the way to a resolved project.
     pub(super) fn resolved(
-        &self,
         loaded: &Loaded,
         resolved: Result<(Option<ResolvedProject>, Vec<Diagnostic>), docker::Error>,
     ) -> Result<ResolvedProject, Complaint> {

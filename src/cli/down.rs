@@ -4,7 +4,7 @@ use super::context::{Context, runtime};
 use super::output::{Complaint, Exit};
 use super::recycle::api_complaint;
 use super::up::{new_status, on_signals, say_left, start_complaint};
-use crate::api::Client;
+use crate::api::{Client, ClientError};
 use crate::daemon::{Stop, Supervised, Surroundings, supervise};
 use crate::reconcile::Command;
 
@@ -13,8 +13,10 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
     let project = context.project_name()?;
     let state = context.state(&project);
     runtime()?.block_on(async {
-        if let Ok(client) = Client::connect(state.socket()).await {
-            return by_supervisor(client, volumes).await;
+        match Client::connect(state.socket()).await {
+            Ok(client) => return by_supervisor(client, volumes).await,
+            Err(ClientError::NotRunning { .. }) => {}
+            Err(error) => return Err(api_complaint(&error)),
         }
         let connected = context.connect().await?;
         let stop = Stop::default();

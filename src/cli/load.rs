@@ -23,11 +23,11 @@ const READ_LIMIT_BYTES: u64 = 4 << 20;
 
 /// A project with the text of its files, for excerpts.
 #[derive(Debug)]
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The project.
-    pub project: Project,
+    pub(super) project: Project,
     /// What is worth saying although it does not stop anything.
-    pub warnings: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
     sources: Sources,
     color: bool,
 }
@@ -37,7 +37,7 @@ type Sources = BTreeMap<PathBuf, String>;
 
 impl Loaded {
     /// Renders diagnostics with excerpts of these files.
-    pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
+    pub(super) fn render(&self, diagnostics: &[Diagnostic]) -> String {
         report::render(diagnostics, &self.sources, self.color)
     }
 }
@@ -46,7 +46,7 @@ impl Loaded {
 ///
 /// # Errors
 /// Everything that is wrong with the files, rendered.
-pub fn load(
+pub(super) fn load(
     files: &[PathBuf],
     project: Option<&str>,
     environment: &Environment,
@@ -151,9 +151,12 @@ struct HostFiles;
 
 impl Files for HostFiles {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
-        read_file(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::NotFound,
-            _ => ReadError::Other(error.to_string()),
+        read_file(path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                ReadError::NotFound
+            } else {
+                ReadError::Other(error.to_string())
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! The command line: parses, runs a command, says what went wrong, and ends with an exit code that is a type.
 
-pub mod args;
+mod args;
 mod check;
 mod context;
 mod demo;

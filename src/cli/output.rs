@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
+pub(super) enum Exit {
     /// It did what was asked.
     Success,
     /// The user's input is wrong, or a wish could not be met.
@@ -26,18 +26,18 @@ impl From<Exit> for ExitCode {
 
 /// Why a command ended without doing what was asked.
 #[derive(Debug)]
-pub struct Complaint {
+pub(super) struct Complaint {
     /// Whose fault.
-    pub exit: Exit,
+    pub(super) exit: Exit,
     /// What happened, rendered for people; may have several lines.
-    pub text: String,
+    pub(super) text: String,
     /// What to do.
-    pub hint: Option<String>,
+    pub(super) hint: Option<String>,
 }
 
 impl Complaint {
     /// The user's input, or a wish that could not be met.
-    pub fn unmet(text: impl Into<String>) -> Self {
+    pub(super) fn unmet(text: impl Into<String>) -> Self {
         Self {
             exit: Exit::Unmet,
             text: text.into(),
@@ -46,7 +46,7 @@ impl Complaint {
     }
 
     /// Something that should not happen.
-    pub fn unexpected(text: impl Into<String>) -> Self {
+    pub(super) fn unexpected(text: impl Into<String>) -> Self {
         Self {
             exit: Exit::Unexpected,
             text: text.into(),
@@ -56,13 +56,13 @@ impl Complaint {
 
     /// The same with what to do.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The text for stderr: an error, a blank line, a hint.
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let mut text = if self.text.starts_with("error") {
             self.text.clone()
         } else {
@@ -83,7 +83,7 @@ impl Complaint {
 ///
 /// # Errors
 /// Anything else that goes wrong with stdout.
-pub fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
@@ -95,6 +95,6 @@ pub fn print(text: &str) -> io::Result<()> {
 }
 
 /// Writes what is not data to stderr. Nobody can be told when that fails.
-pub fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }

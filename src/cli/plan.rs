@@ -99,17 +99,17 @@ fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
 
 /// The body of the service's next birth: of the planned one, else of the one that would come next.
 fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) -> Value {
-    let planned = preview
-        .actions
-        .iter()
-        .find_map(|planned| match &planned.action {
-            Action::Create {
-                replica,
-                generation,
-                ..
-            } if replica.service == *name => Some((replica.clone(), *generation)),
-            _ => None,
-        });
+    let planned = preview.actions.iter().find_map(|planned| {
+        let Action::Create {
+            replica,
+            generation,
+            ..
+        } = &planned.action
+        else {
+            return None;
+        };
+        (replica.service == *name).then(|| (replica.clone(), *generation))
+    });
     let rows = || {
         preview
             .status

@@ -9,31 +9,32 @@ use super::args::PsFormat;
 use super::context::{Context, engine_complaint, runtime};
 use super::output::{Complaint, Exit, complain, print};
 use super::recycle::api_complaint;
-use crate::api::{Client, Row, rows};
-use crate::daemon::{preview, scope};
+use crate::api::{Client, ClientError, Row, rows};
+use crate::daemon::{self, preview};
 use crate::docker::Scope;
 use crate::report;
+use crate::spec::ProjectName;
 
 pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint> {
     context.log(false);
     let project = context.project_name()?;
     let state = context.state(&project);
     let rows = runtime()?.block_on(async {
-        match Client::connect(state.socket()).await {
-            Ok(client) => {
-                let status = client.status().await.map_err(|error| api_complaint(&error))?;
-                if let Some(error) = &status.engine_error {
-                    complain(&format!("warning: the engine does not answer: {}\n", report::escape(error)));
-                }
-                Ok(status.replicas)
-            }
-            Err(_) => {
+        let client = match Client::connect(state.socket()).await {
+            Ok(client) => client,
+            Err(ClientError::NotRunning { .. }) => {
                 complain(&format!(
                     "note: no supervisor runs for project `{project}`: what is not probed counts as not ready\n"
                 ));
-                unsupervised(context, &project).await
+                return unsupervised(context, &project).await;
             }
+            Err(error) => return Err(api_complaint(&error)),
+        };
+        let status = client.status().await.map_err(|error| api_complaint(&error))?;
+        if let Some(error) = &status.engine_error {
+            complain(&format!("warning: the engine does not answer: {}\n", report::escape(error)));
         }
+        Ok(status.replicas)
     })?;
     let text = match format {
         PsFormat::Table => table(&rows),
@@ -44,25 +45,20 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
 }
 
 /// What the engine alone knows. The file, where there is one, tells how long each replica may live.
-async fn unsupervised(
-    context: &Context,
-    project: &crate::spec::ProjectName,
-) -> Result<Vec<Row>, Complaint> {
+async fn unsupervised(context: &Context, project: &ProjectName) -> Result<Vec<Row>, Complaint> {
     let connected = context.connect().await?;
-    let (scope, wanted) = match context.load_quietly() {
-        Some(loaded) => match context.resolve(&connected.docker, &loaded).await {
-            Ok(resolved) => (resolved.scope(), resolved.wanted()),
-            Err(_) => (scope(&loaded.project), BTreeMap::new()),
-        },
-        None => {
-            let nothing = Scope {
-                project: project.clone(),
-                networks: [].into(),
-                volumes: [].into(),
-            };
-            (nothing, BTreeMap::new())
-        }
+    let mut scope = Scope {
+        project: project.clone(),
+        networks: [].into(),
+        volumes: [].into(),
     };
+    let mut wanted = BTreeMap::new();
+    if let Some(loaded) = context.load_quietly() {
+        scope = daemon::scope(&loaded.project);
+        if let Ok(resolved) = context.resolve(&connected.docker, &loaded).await {
+            wanted = resolved.wanted();
+        }
+    }
     let preview = preview(&*connected.docker, project, &scope, wanted)
         .await
         .map_err(|error| engine_complaint(&error))?;

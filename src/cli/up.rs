@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context, down_on_exit: bool) -> Result<Exit, Complai
     runtime()?.block_on(async {
         let connected = context.connect().await?;
         let resolved = resolve(&*connected.docker, &loaded.project, &Pull(&connected.docker)).await;
-        let resolved = context.resolved(&loaded, resolved)?;
+        let resolved = Context::resolved(&loaded, resolved)?;
         let stop = Stop::default();
         let signals = on_signals(stop.clone(), down_on_exit)?;
         let status = new_status();
@@ -78,10 +78,10 @@ pub(super) fn say_left(last: &Snapshot) {
 }
 
 pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
-    match error {
-        StartError::Externals(diagnostics) => Complaint::unmet(loaded.render(diagnostics)),
-        other => start_complaint(other),
+    if let StartError::Externals(diagnostics) = error {
+        return Complaint::unmet(loaded.render(diagnostics));
     }
+    start_complaint(error)
 }
 
 /// Why nothing was started, for people.

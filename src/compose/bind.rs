@@ -1,86 +1,57 @@
-//! What binding a tree by hand is made of: a node with its path, the list of problems, and the readers of lists,
-//! mappings and scalars that several keys share.
+//! What binding a tree by hand is made of: a node with its path, and the readers of lists, mappings and scalars that
+//! several keys share.
 //!
 //! A reader gives `None` after it has reported why; the caller goes on with the next key, so that all problems come
 //! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::problems::Problems;
 use super::suggest;
 use super::tree::{Node, Value};
-use crate::spec::{Diagnostic, Place, byte_size, go_duration};
-
-/// The code of a problem with variables; see [`Problems::sorted`].
-pub(super) const INTERPOLATION: &str = "interpolation";
-
-/// The problems found so far.
-#[derive(Debug, Default)]
-pub(super) struct Problems(pub(super) Vec<Diagnostic>);
-
-impl Problems {
-    /// An error at a node.
-    pub(super) fn error(
-        &mut self,
-        at: &At<'_>,
-        code: &'static str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.error_at(&at.node.place, &at.path, code, message, hint);
-    }
-
-    /// An error at any place.
-    pub(super) fn error_at(
-        &mut self,
-        place: &Place,
-        path: &str,
-        code: &'static str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.0
-            .push(Diagnostic::error(code, Some(place.clone()), path, message).hint(hint));
-    }
-
-    /// A warning at a node.
-    pub(super) fn warning(
-        &mut self,
-        at: &At<'_>,
-        code: &'static str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        let place = Some(at.node.place.clone());
-        self.0
-            .push(Diagnostic::warning(code, place, at.path.as_str(), message).hint(hint));
-    }
-
-    /// In the order of the file, each one once: what comes from an anchor that several services use is one problem.
-    pub(super) fn sorted(mut self) -> Vec<Diagnostic> {
-        self.0.sort_by(|a, b| {
-            (&a.place, a.severity, &a.message).cmp(&(&b.place, b.severity, &b.message))
-        });
-        self.0
-            .dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
-        // A value whose variables could not be replaced is wrong in other ways as well; these are no news.
-        let raw: BTreeSet<Option<Place>> = (self.0.iter())
-            .filter(|one| one.code == INTERPOLATION)
-            .map(|one| one.place.clone())
-            .collect();
-        self.0
-            .retain(|one| one.code == INTERPOLATION || !raw.contains(&one.place));
-        self.0
-    }
-}
+use crate::spec::{Place, byte_size, go_duration};
 
 /// A node and the keys that lead to it.
 #[derive(Clone, Debug)]
 pub(super) struct At<'n> {
     /// The node.
     pub(super) node: &'n Node,
-    /// `services.web.ports[0]`
-    pub(super) path: String,
+    trail: Rc<Trail<'n>>,
+}
+
+/// The way to a node, from its end; written out only for a message, as keys may be long and nodes many.
+#[derive(Debug)]
+enum Trail<'n> {
+    Start(String),
+    Key(Rc<Self>, &'n str),
+    Item(Rc<Self>, usize),
+}
+
+impl Trail<'_> {
+    /// The last key.
+    fn name(&self) -> String {
+        match self {
+            Self::Start(start) => start.rsplit('.').next().unwrap_or_default().to_owned(),
+            Self::Key(_, key) => (*key).to_owned(),
+            Self::Item(before, index) => format!("{}[{index}]", before.name()),
+        }
+    }
+}
+
+impl fmt::Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(start) => f.write_str(start),
+            Self::Key(before, key) => match &**before {
+                Self::Start(start) if start.is_empty() => f.write_str(key),
+                Self::Start(_) | Self::Key(..) | Self::Item(..) => write!(f, "{before}.{key}"),
+            },
+            Self::Item(before, index) => write!(f, "{before}[{index}]"),
+        }
+    }
 }
 
 /// A pair of a mapping.
@@ -99,17 +70,18 @@ impl<'n> At<'n> {
     pub(super) fn new(node: &'n Node, path: impl Into<String>) -> Self {
         Self {
             node,
-            path: path.into(),
+            trail: Rc::new(Trail::Start(path.into())),
         }
     }
 
-    fn child(&self, key: &str, node: &'n Node) -> Self {
-        let path = if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        };
-        Self { node, path }
+    fn child(&self, key: &'n str, node: &'n Node) -> Self {
+        let trail = Rc::new(Trail::Key(Rc::clone(&self.trail), key));
+        Self { node, trail }
+    }
+
+    /// `services.web.ports[0]`
+    pub(super) fn path(&self) -> impl fmt::Display + use<'n> {
+        Rc::clone(&self.trail)
     }
 
     /// Whether there is nothing: `key:`.
@@ -132,7 +104,10 @@ impl<'n> At<'n> {
                 items
                     .iter()
                     .enumerate()
-                    .map(|(index, node)| At::new(node, format!("{}[{index}]", self.path)))
+                    .map(|(index, node)| At {
+                        node,
+                        trail: Rc::new(Trail::Item(Rc::clone(&self.trail), index)),
+                    })
                     .collect(),
             ),
             Value::Null | Value::Text(_) | Value::Map(_) => None,
@@ -160,7 +135,7 @@ impl<'n> At<'n> {
     pub(super) fn get(&self, key: &str) -> Option<At<'n>> {
         self.node
             .entry(key)
-            .map(|entry| self.child(key, &entry.value))
+            .map(|entry| self.child(&entry.key, &entry.value))
             .filter(|at| !at.is_null())
     }
 
@@ -200,14 +175,13 @@ impl<'n> At<'n> {
             .filter(|pair| !pair.key.starts_with("x-") || known.contains(&pair.key))
             .partition(|pair| known.contains(&pair.key));
         for pair in unknown {
-            let whose = if self.path.is_empty() {
-                "a Compose file".to_owned()
-            } else {
-                format!("`{}`", self.path)
+            let whose = match self.path().to_string().as_str() {
+                "" => "a Compose file".to_owned(),
+                path => format!("`{path}`"),
             };
             out.error_at(
                 pair.key_place,
-                &pair.value.path,
+                pair.value.path(),
                 "unknown-key",
                 format!("`{}` is not a key of {whose}", pair.key),
                 suggest::hint(pair.key, known),
@@ -218,7 +192,7 @@ impl<'n> At<'n> {
 
     /// Reports that it should have been something else.
     pub(super) fn wrong_type(&self, wanted: &str, out: &mut Problems) {
-        let name = match last_key(&self.path) {
+        let name = match self.trail.name().as_str() {
             "" => "the file".to_owned(),
             key => format!("`{key}`"),
         };
@@ -242,11 +216,6 @@ impl<'n> At<'n> {
     ) {
         out.error(self, "invalid-value", message, hint);
     }
-}
-
-/// The last key of a path, without the index of a list.
-fn last_key(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or_default()
 }
 
 /// Scalars.
@@ -326,7 +295,7 @@ impl At<'_> {
         let text = self.text(out)?;
         let found = words.iter().find(|word| **word == text);
         if found.is_none() {
-            let name = last_key(&self.path);
+            let name = self.trail.name();
             let message = format!("`{text}` is not a value of `{name}`");
             self.invalid(message, suggest::hint(text, words), out);
         }

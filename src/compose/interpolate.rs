@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bind::{At, INTERPOLATION, Problems};
+use super::bind::At;
+use super::problems::{INTERPOLATION, Problems};
 use super::tree::{Entry, Node, Value};
 
 /// Most text that variables may become in one tree: a file is not a way to fill the memory.
@@ -73,6 +74,7 @@ impl Walk<'_> {
             tag: None,
             value,
             weight: at.node.weight,
+            bytes: at.node.bytes,
             depth: at.node.depth,
         }
     }

@@ -14,6 +14,7 @@ mod image;
 mod interpolate;
 mod paths;
 mod phoenix;
+mod problems;
 mod project;
 mod service;
 mod shell;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::bind::Problems;
+use self::problems::Problems;
 use crate::spec::{Diagnostic, Place, Project, has_errors};
 
 /// Everything that a project is read from.
@@ -87,7 +88,7 @@ pub fn load(input: &Input, files: &dyn Files) -> (Option<Project>, Vec<Diagnosti
 fn read(input: &Input, files: &dyn Files, out: &mut Problems) -> Option<Project> {
     let [file, more @ ..] = input.files.as_slice() else {
         let problem = Diagnostic::error("no-file", None, "", "no Compose file is given");
-        out.0.push(problem.hint("name one: `-f compose.yaml`"));
+        out.push(problem.hint("name one: `-f compose.yaml`"));
         return None;
     };
     if let Some(second) = more.first() {
@@ -97,6 +98,6 @@ fn read(input: &Input, files: &dyn Files, out: &mut Problems) -> Option<Project>
         out.error_at(&place, "", "not-supported", message, hint);
         return None;
     }
-    let root = yaml::read(&Arc::new(file.path.clone()), &file.text, &mut out.0)?;
+    let root = yaml::read(&Arc::new(file.path.clone()), &file.text, out)?;
     project::bind(input, files, &root, out)
 }

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::bind::{At, Pair, Problems};
+use super::bind::{At, Pair};
+use super::problems::Problems;
 use super::suggest;
 use crate::spec::{Allow, Jitter, Overdue, Phoenix, Place, ProbeKind};
 
-const KEYS: [&str; 9] = [
-    "ttl", "jitter", "probe", "drain", "surge", "overdue", "backoff", "allow", "pull",
+const KEYS: [&str; 10] = [
+    "ttl", "jitter", "probe", "drain", "surge", "overdue", "backoff", "allow", "identity", "pull",
 ];
 /// Settings of the design that are still to come.
 const NOT_YET: [&str; 4] = ["on_taint", "keep", "network", "edge"];
@@ -97,7 +98,7 @@ impl Settings {
             if NOT_YET.contains(&pair.key) {
                 out.error_at(
                     pair.key_place,
-                    &pair.value.path,
+                    pair.value.path(),
                     "not-supported",
                     format!("`{}` is not supported yet in `x-phoenix`", pair.key),
                     "remove it",
@@ -125,12 +126,13 @@ impl Settings {
             ),
             "surge" => set(&mut phoenix.surge, count(value, 0, SURGE_MAX, out)),
             "overdue" => set(&mut phoenix.overdue, overdue(value, out)),
+            "identity" => set(&mut phoenix.identity, value.boolean(out)),
             "pull" => pull(value, out),
             "probe" => self.probe(value, out),
             "backoff" => self.backoff(value, out),
             _ if level == Level::Project => out.error_at(
                 pair.key_place,
-                &value.path,
+                value.path(),
                 "not-allowed",
                 "`allow` is not a default: an exception belongs to the one service that needs it",
                 "move it into the `x-phoenix` of that service",

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::bind::{At, Problems};
+use super::bind::At;
 use super::interpolate::interpolate;
 use super::paths::Paths;
 use super::phoenix::Settings;
+use super::problems::Problems;
 use super::tree::Node;
 use super::{Files, Input, service, top};
 use crate::spec::{NetworkSpec, Place, Project, ProjectName, ServiceName, VolumeSpec};
@@ -138,7 +139,7 @@ fn top_level(key: &str, key_place: &Place, value: &At<'_>, out: &mut Problems) {
     match key {
         "include" => out.error_at(
             key_place,
-            &value.path,
+            value.path(),
             "not-supported",
             "`include` is not supported yet",
             "copy the services into this file",
@@ -163,7 +164,7 @@ fn used<T>(
     let mut specs = Vec::new();
     for (key, one) in declared {
         if keys.contains(&key) {
-            out.0.extend(one.problems.0);
+            out.append(one.problems);
             specs.push(one.spec);
         }
     }
@@ -178,7 +179,7 @@ fn ports(project: &Project, out: &mut Problems) {
         .map(|service| service.published.len())
         .sum();
     if published <= PUBLISHED_MAX {
-        out.0.extend(project.port_conflicts());
+        out.extend(project.port_conflicts());
         return;
     }
     if let Some(service) = project.services.values().next() {
@@ -189,7 +190,7 @@ fn ports(project: &Project, out: &mut Problems) {
             service.path("ports"),
             format!("the project publishes {published} ports, and at most {PUBLISHED_MAX} can be"),
         );
-        out.0.push(problem.hint("publish fewer ports"));
+        out.push(problem.hint("publish fewer ports"));
     }
 }
 
@@ -205,7 +206,7 @@ impl Scope<'_> {
         let mut settings = Settings::default();
         if let (Some(entry), Some(at)) = (root.node.entry("x-phoenix"), root.get("x-phoenix")) {
             let node = interpolate(&at, self.paths.environment, self.out);
-            let at = At::new(&node, at.path);
+            let at = At::new(&node, at.path().to_string());
             settings.read_defaults(&at, &entry.key_place, self.out);
         }
         settings
@@ -216,7 +217,7 @@ impl Scope<'_> {
         for pair in self.declared("networks", root) {
             let mut problems = Problems::default();
             let node = interpolate(&pair.value, self.paths.environment, &mut problems);
-            let at = At::new(&node, pair.value.path);
+            let at = At::new(&node, pair.value.path().to_string());
             let written = Some((&at, pair.key_place));
             let spec = top::network(self.project.as_str(), pair.key, written, &mut problems);
             networks.insert(pair.key.to_owned(), Declared { spec, problems });
@@ -240,7 +241,7 @@ impl Scope<'_> {
         for pair in self.declared("volumes", root) {
             let mut problems = Problems::default();
             let node = interpolate(&pair.value, self.paths.environment, &mut problems);
-            let at = At::new(&node, pair.value.path);
+            let at = At::new(&node, pair.value.path().to_string());
             let spec = top::volume(
                 self.project.as_str(),
                 pair.key,
@@ -309,12 +310,12 @@ fn services(
             continue;
         }
         let node: Arc<Node> = interpolate(&pair.value, cx.environment, out);
-        let at = At::new(&node, pair.value.path.as_str());
+        let at = At::new(&node, pair.value.path().to_string());
         let bound = service::bind(cx, defaults, pair.key, pair.key_place, &at, out);
         found.networks.extend(bound.networks);
         found.volumes.extend(bound.volumes);
-        let service = bound.service.map(|one| (one.name.clone(), one));
-        found.phoenixes.extend(service);
+        let service = bound.service;
+        found.phoenixes.insert(service.name.clone(), service);
     }
     if meant == 0 {
         no_phoenix(&at, &found.foreign, out);
@@ -337,7 +338,7 @@ fn no_phoenix(at: &At<'_>, foreign: &[ServiceName], out: &mut Problems) {
         ),
     };
     let place = Place::file(&**at.node.place.file);
-    out.error_at(&place, &at.path, "no-phoenix", message, hint);
+    out.error_at(&place, at.path(), "no-phoenix", message, hint);
 }
 
 /// Whether a key may name a service, a network or a volume.
@@ -349,7 +350,7 @@ fn check_key(key: &str, key_place: &Place, at: &At<'_>, out: &mut Problems) -> b
     if !is_name {
         out.error_at(
             key_place,
-            &at.path,
+            at.path(),
             "invalid-value",
             format!("`{key}` cannot be a name here"),
             "use letters, digits, `.`, `_` and `-`",

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::bind::{At, Pair, Problems};
+use super::bind::{At, Pair};
 use super::paths::Paths;
+use super::problems::Problems;
 use crate::spec::{IpamPool, NetworkName, NetworkSpec, Place, VolumeName, VolumeSpec};
 
 /// Names that the engine takes for something else than a network of ours.
@@ -68,7 +69,7 @@ pub(super) fn network(
     if let Some(reserved) = reserved.or(by_driver) {
         out.error_at(
             key_place,
-            &at.path,
+            at.path(),
             "refused",
             format!("the network `{key}` is refused: it would be the engine's own `{reserved}`"),
             "use a network of your own; a phoenix shares none with the host",
@@ -216,7 +217,7 @@ fn named(key: &str, pairs: &[Pair<'_>], out: &mut Problems) -> Named {
             if !own.contains(&pair.key) && !pair.value.is_null() {
                 out.error_at(
                     pair.key_place,
-                    &pair.value.path,
+                    pair.value.path(),
                     "conflict",
                     format!(
                         "`{}` is set for `{key}`, which is external: it is not made here",
@@ -282,6 +283,6 @@ fn pool(at: &At<'_>, out: &mut Problems) -> IpamPool {
 
 fn not_yet(pair: &Pair<'_>, what: &str, out: &mut Problems) {
     let message = format!("{what} is not supported yet");
-    let (place, path) = (pair.key_place, &pair.value.path);
+    let (place, path) = (pair.key_place, pair.value.path());
     out.error_at(place, path, "not-supported", message, "remove it");
 }

@@ -17,7 +17,9 @@ pub(super) struct Node {
     /// What it is.
     pub(super) value: Value,
     /// How many nodes it stands for, with all aliases written out.
-    pub(super) weight: u32,
+    pub(super) weight: usize,
+    /// How much text it holds, with all aliases written out.
+    pub(super) bytes: usize,
     /// How many levels lie below it.
     pub(super) depth: usize,
 }
@@ -50,11 +52,16 @@ pub(super) struct Entry {
 impl Node {
     /// A node that stands for one.
     pub(super) fn leaf(place: Place, tag: Option<String>, value: Value) -> Self {
+        let bytes = match &value {
+            Value::Text(text) => text.len(),
+            Value::Null | Value::List(_) | Value::Map(_) => 0,
+        };
         Self {
             place,
             tag,
             value,
             weight: 1,
+            bytes,
             depth: 0,
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag, options};
 
+use super::problems::Problems;
 use super::tree::{Entry, Node, Value};
 use super::yaml_error;
 use crate::spec::{Diagnostic, Place};
@@ -19,14 +20,14 @@ pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
 /// Deepest nesting. A Compose file needs eight levels.
 pub(super) const DEPTH_MAX: usize = 64;
 /// Most nodes with all aliases written out: what everything after this module may have to walk over.
-pub(super) const NODES_MAX: u32 = 100_000;
+pub(super) const NODES_MAX: usize = 100_000;
+/// Most text of keys and values with all aliases written out, for the same reason.
+pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Longest key. YAML has this limit for keys that are written without a `?`.
+pub(super) const KEY_BYTES_MAX: usize = 1024;
 
 /// Reads one file. What stops reading, and every duplicate key, goes to `found`.
-pub(super) fn read(
-    file: &Arc<PathBuf>,
-    bytes: &[u8],
-    found: &mut Vec<Diagnostic>,
-) -> Option<Arc<Node>> {
+pub(super) fn read(file: &Arc<PathBuf>, bytes: &[u8], found: &mut Problems) -> Option<Arc<Node>> {
     let text = match yaml_error::text_of(file, bytes) {
         Ok(text) => text,
         Err(problem) => {
@@ -68,7 +69,7 @@ struct Builder<'a> {
     anchors: BTreeMap<usize, Arc<Node>>,
     root: Option<Arc<Node>>,
     documents: usize,
-    found: &'a mut Vec<Diagnostic>,
+    found: &'a mut Problems,
 }
 
 /// A collection that is not closed yet.
@@ -76,7 +77,8 @@ struct Frame {
     place: Place,
     tag: Option<String>,
     anchor: usize,
-    weight: u32,
+    weight: usize,
+    bytes: usize,
     depth: usize,
     kind: Kind,
 }
@@ -183,6 +185,7 @@ impl Builder<'_> {
             tag,
             anchor,
             weight: 1,
+            bytes: 0,
             depth: 0,
             kind,
         });
@@ -202,6 +205,7 @@ impl Builder<'_> {
             tag: frame.tag,
             value,
             weight: frame.weight,
+            bytes: frame.bytes,
             depth: frame.depth,
         };
         self.complete(frame.anchor, Arc::new(node))
@@ -254,8 +258,9 @@ impl Builder<'_> {
         };
         frame.weight = frame.weight.saturating_add(node.weight);
         frame.depth = frame.depth.max(node.depth + 1);
-        if frame.weight > NODES_MAX {
-            return Err(yaml_error::too_many_nodes(place.clone(), self.path()));
+        frame.bytes = frame.bytes.saturating_add(node.bytes);
+        if frame.weight > NODES_MAX || frame.bytes > TEXT_BYTES_MAX {
+            return Err(yaml_error::too_much(place.clone(), self.path()));
         }
         match &mut frame.kind {
             Kind::List(items) => items.push(node),
@@ -318,6 +323,10 @@ impl MapFrame {
                 return Err(yaml_error::key_is_no_text(place.clone(), node.kind()));
             }
         };
+        if text.len() > KEY_BYTES_MAX {
+            self.key = Key::Refused;
+            return Err(yaml_error::key_too_long(place.clone()));
+        }
         if let Some(first) = self.seen.get(&text) {
             self.key = Key::Refused;
             return Err(yaml_error::duplicate(place.clone(), &text, first));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_saphyr::granit_parser::{ErrorKind, ScanError};
 
-use super::yaml::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
+use super::yaml::{DEPTH_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, TEXT_BYTES_MAX};
 use crate::spec::{Diagnostic, Place};
 
 /// The text of a file, without a byte-order mark; refused before parsing when it is too large or not UTF-8.
@@ -84,14 +84,26 @@ pub(super) fn too_deep(place: Place, path: String) -> Diagnostic {
     .hint("a Compose file needs eight or so; is this the file that you mean?")
 }
 
-pub(super) fn too_many_nodes(place: Place, path: String) -> Diagnostic {
+pub(super) fn too_much(place: Place, path: String) -> Diagnostic {
     Diagnostic::error(
         "too-large",
         Some(place),
         path,
-        format!("more than {NODES_MAX} values, with aliases written out"),
+        format!(
+            "more than {NODES_MAX} values or {TEXT_BYTES_MAX} bytes of text, with aliases written out"
+        ),
     )
     .hint("use fewer aliases of aliases, or split the file")
+}
+
+pub(super) fn key_too_long(place: Place) -> Diagnostic {
+    Diagnostic::error(
+        "too-large",
+        Some(place),
+        "",
+        format!("a key is longer than {KEY_BYTES_MAX} bytes"),
+    )
+    .hint("is this the file that you mean?")
 }
 
 pub(super) fn merge_of_no_mapping(place: Place, path: String) -> Diagnostic {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ use crate::edge;
 use crate::journal::{self, Journal, Kind, Record};
 use crate::probe;
 use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Targets, World};
+use crate::report::Chain;
 use crate::spec::{Diagnostic, ProjectName, Published, ServiceName};
 
 /// Events that wait for the loop at most; whoever has one more waits.
@@ -148,54 +150,27 @@ pub async fn supervise<E: Engine>(
     resolved: Option<&ResolvedProject>,
     around: Surroundings<E>,
 ) -> Result<Arc<Snapshot>, StartError> {
+    let ground = Ground::take(&supervised, resolved, &around).await?;
     let Surroundings {
         engine,
         identity,
-        state,
         stop,
         command,
         status,
+        ..
     } = around;
-    let project = supervised.project.clone();
-    let _lock = Lock::take(&state.dir, &state.lock(), &project, &identity.id)?;
-    let listing = engine
-        .list(&supervised.scope)
-        .await
-        .map_err(|source| StartError::List {
-            project: project.clone(),
-            source,
-        })?;
-    let missing = resolved
-        .map(|resolved| resolved.missing_externals(&listing))
-        .unwrap_or_default();
-    if !missing.is_empty() {
-        return Err(StartError::Externals(missing));
-    }
-    let listeners = edge::Listeners::bind(&supervised.ports)?;
-    let socket = api::bind(&state.socket())?;
-    let (journal, recovered) = Journal::open(&state.dir)?;
-    if let Some(cut) = recovered.cut {
-        warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
-    }
-    journal.note(started(&supervised, &identity));
-    info!(%project, engine = identity.version, api = identity.api_version, "supervising");
+    announce(&ground.journal, &supervised, &identity);
 
     let (events, events_in) = mpsc::channel(EVENTS);
+    let (probed, probed_in) = mpsc::channel(EVENTS);
     let (asked, asked_in) = mpsc::channel(16);
     let (routes, routes_in) = watch::channel((0, Arc::new(Routes::default())));
     let (targets, targets_in) = watch::channel(Arc::new(Targets::new()));
     let (reports, reports_in) = watch::channel(EdgeReport::default());
-    let (probed, probed_in) = mpsc::channel(EVENTS);
     let relist = Arc::new(Notify::new());
     let shutdown = CancellationToken::new();
 
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
-    world.apply(now(), Event::Wanted(supervised.wanted));
-    if let Some(command) = command {
-        world.apply(now(), Event::Command(command));
-    }
-
+    let world = world(&supervised.project, supervised.wanted, command);
     let watch = Watch {
         engine: Arc::clone(&engine),
         scope: supervised.scope,
@@ -203,51 +178,20 @@ pub async fn supervise<E: Engine>(
         relist: Arc::clone(&relist),
         shutdown: shutdown.clone(),
     };
-    status.send_modify(|snapshot| {
-        let EngineIdentity {
-            version,
-            api_version,
-            ..
-        } = identity;
-        let engine = api::EngineVersion {
-            version,
-            api_version,
-        };
-        *snapshot = Arc::new(Snapshot {
-            engine: Some(engine),
-            ..Snapshot::clone(snapshot)
-        });
-    });
-    let api_state = api::State {
-        about: api::About {
-            project,
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: clock::wall_now(),
-            started_at: now(),
-        },
-        status: status.subscribe(),
-        commands: asked,
-        clock: now,
-    };
+    let api_state = api_state(supervised.project, identity, &status, asked);
     let mut tasks = JoinSet::new();
+    let until = || shutdown.clone();
     tasks.spawn(named("watch of the engine", watch.run()));
+    tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
+    tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
     tasks.spawn(named(
-        "probe",
-        probe::run(targets_in, probed, now, shutdown.clone()),
-    ));
-    tasks.spawn(named(
-        "API",
-        api::serve(socket, api_state, shutdown.clone()),
-    ));
-    let edge_task = tasks.spawn(named(
         "edge",
         edge::run(
-            listeners,
+            ground.listeners,
             edge::Limits::STANDARD,
             routes_in,
             reports,
-            shutdown.clone(),
+            until(),
         ),
     ));
 
@@ -255,7 +199,7 @@ pub async fn supervise<E: Engine>(
         engine,
         catalog: Arc::new(supervised.catalog),
         world,
-        journal: journal.clone(),
+        journal: ground.journal.clone(),
         events: events_in,
         probed: probed_in,
         asked: asked_in,
@@ -269,18 +213,126 @@ pub async fn supervise<E: Engine>(
         requests: 0,
         told: Told::default(),
     };
+    // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
     let ended = tokio::select! {
         last = supervisor.run() => Ok(last),
         Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
     };
     shutdown.cancel();
     end_tasks(&mut tasks).await;
-    drop(edge_task);
-    journal.note(Record::new(Kind::Stopped));
-    if timeout(JOURNAL_END, journal.close()).await.is_err() {
-        warn!("the journal did not close in time; its last records may be lost");
-    }
+    close(&ground.journal).await;
     ended
+}
+
+/// What has to be had before anything is started.
+struct Ground {
+    listeners: edge::Listeners,
+    socket: UnixListener,
+    journal: Journal,
+    /// Released last.
+    _lock: Lock,
+}
+
+impl Ground {
+    /// Takes everything that can be refused, in an order in which a refusal leaves nothing behind.
+    async fn take<E: Engine>(
+        supervised: &Supervised,
+        resolved: Option<&ResolvedProject>,
+        around: &Surroundings<E>,
+    ) -> Result<Self, StartError> {
+        let Surroundings {
+            engine,
+            identity,
+            state,
+            ..
+        } = around;
+        let project = &supervised.project;
+        let lock = Lock::take(&state.dir, &state.lock(), project, &identity.id)?;
+        let listing = engine
+            .list(&supervised.scope)
+            .await
+            .map_err(|source| StartError::List {
+                project: project.clone(),
+                source,
+            })?;
+        let missing = resolved
+            .map(|resolved| resolved.missing_externals(&listing))
+            .unwrap_or_default();
+        if !missing.is_empty() {
+            return Err(StartError::Externals(missing));
+        }
+        let listeners = edge::Listeners::bind(&supervised.ports)?;
+        let socket = api::bind(&state.socket())?;
+        let (journal, recovered) = Journal::open(&state.dir)?;
+        if let Some(cut) = recovered.cut {
+            warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
+        }
+        Ok(Self {
+            listeners,
+            socket,
+            journal,
+            _lock: lock,
+        })
+    }
+}
+
+fn world(
+    project: &ProjectName,
+    wanted: BTreeMap<ServiceName, Desired>,
+    command: Option<Command>,
+) -> World {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
+    world.apply(now(), Event::Wanted(wanted));
+    if let Some(command) = command {
+        world.apply(now(), Event::Command(command));
+    }
+    world
+}
+
+fn api_state(
+    project: ProjectName,
+    identity: EngineIdentity,
+    status: &watch::Sender<Arc<Snapshot>>,
+    commands: mpsc::Sender<api::CommandRequest>,
+) -> api::State {
+    let EngineIdentity {
+        version,
+        api_version,
+        ..
+    } = identity;
+    status.send_modify(|snapshot| {
+        let engine = Some(api::EngineVersion {
+            version,
+            api_version,
+        });
+        *snapshot = Arc::new(Snapshot {
+            engine,
+            ..Snapshot::clone(snapshot)
+        });
+    });
+    let about = api::About {
+        project,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: clock::wall_now(),
+        started_at: now(),
+    };
+    api::State {
+        about,
+        status: status.subscribe(),
+        commands,
+        clock: now,
+    }
+}
+
+async fn close(journal: &Journal) {
+    journal.note(Record::new(Kind::Stopped));
+    match timeout(JOURNAL_END, journal.close()).await {
+        Ok(Ok(head)) => info!(head = %head.hash, "the journal is closed"),
+        Ok(Err(error)) => warn!(error = %Chain(&error), "the journal's last records may be lost"),
+        Err(_) => warn!("the journal did not close in time; its last records may be lost"),
+    }
 }
 
 /// Waits for the tasks; connections that are still open after a while are given up.
@@ -310,11 +362,14 @@ async fn named(name: &'static str, task: impl Future<Output = ()> + Send) -> &'s
     name
 }
 
-fn started(supervised: &Supervised, identity: &EngineIdentity) -> Record {
+/// The first word of a supervisor, in the journal and in the log.
+fn announce(journal: &Journal, supervised: &Supervised, identity: &EngineIdentity) {
     let services: Vec<&str> = supervised.wanted.keys().map(ServiceName::as_str).collect();
-    Record::new(Kind::Started)
+    let record = Record::new(Kind::Started)
         .detail("version", env!("CARGO_PKG_VERSION"))
         .detail("engine", identity.version.as_str())
         .detail("api_version", identity.api_version.as_str())
-        .detail("services", services)
+        .detail("services", services);
+    journal.note(record);
+    info!(project = %supervised.project, engine = identity.version, api = identity.api_version, "supervising");
 }

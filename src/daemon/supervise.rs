@@ -114,8 +114,7 @@ impl<E: Engine> Supervisor<E> {
             }
         }
         self.end_calls().await;
-        let last = self.status.borrow().clone();
-        last
+        Arc::clone(&self.status.borrow())
     }
 
     /// Takes an event, and every other one that waits: they are planned on together.
@@ -241,7 +240,7 @@ impl<E: Engine> Supervisor<E> {
         match &outcome {
             Outcome::Done(_) => {}
             Outcome::Failed { failure, .. } => {
-                warn!(action = %action, error = %failure.message, "failed")
+                warn!(action = %action, error = %failure.message, "failed");
             }
             Outcome::Unknown { failure } => {
                 warn!(action = %action, error = %failure.message, "outcome unknown; listing");
@@ -334,12 +333,13 @@ impl<E: Engine> Supervisor<E> {
         let failing = self.journal.failing();
         if failing.is_some() != self.told.journal_fails {
             self.told.journal_fails = failing.is_some();
-            match failing {
-                Some(why) => error!(
+            if let Some(why) = failing {
+                error!(
                     error = why,
                     "the journal cannot be written; supervision goes on without a record"
-                ),
-                None => info!("the journal is written again"),
+                );
+            } else {
+                info!("the journal is written again");
             }
         }
     }

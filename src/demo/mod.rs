@@ -4,6 +4,9 @@
 //! Not here: loading the image and starting the project (`cli`).
 
 pub mod app;
+pub mod image;
+pub mod project;
+pub mod traffic;
 
 mod break_in;
 mod routes;

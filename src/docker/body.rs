@@ -25,6 +25,13 @@ use crate::spec::{
 /// What `POST /containers/create` is sent for a birth.
 pub(super) fn create_body(birth: &Birth) -> ContainerCreateBody {
     let mut body = body_of(&birth.container);
+    if birth.container.identity {
+        body.env.get_or_insert_default().extend([
+            format!("PHOENIXD_REPLICA={}", birth.replica),
+            format!("PHOENIXD_SERIAL={}", birth.replica.serial),
+            format!("PHOENIXD_GENERATION={}", birth.generation),
+        ]);
+    }
     body.labels
         .get_or_insert_default()
         .extend(labels::of_birth(birth));

@@ -32,6 +32,7 @@ pub fn spec_hash(container: &ContainerSpec, image: &ImageId) -> SpecHash {
         SCHEME,
         image.as_str(),
         container.platform,
+        container.identity,
         to_json(&body_of(container)),
         further
     ]);

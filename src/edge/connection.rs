@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::sockopt;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
@@ -15,6 +15,8 @@ use super::switch::{Claim, Switch};
 use super::{Limits, pump};
 use crate::spec::Published;
 
+/// Between two rounds through all replicas when none of them took the connection.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A peer that has vanished without a FIN (power loss, NAT that forgot) is noticed after
 /// `IDLE + COUNT * INTERVAL` = 2 minutes. Without it, its connection would be open, and hold up every drain, for ever.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
@@ -53,7 +55,8 @@ pub(super) async fn serve(
 }
 
 /// A replica of the table in force that answers. Nothing of the client was read yet, so trying the next one is safe.
-/// Waits for as long as there is none; the caller bounds it.
+/// While there is none it waits for a new table, and tries those of the old one again and again: a replica whose queue
+/// is full, or that is about to listen, is worth another dial. The caller bounds it.
 async fn route(
     switch: &Arc<Switch>,
     listener: &Published,
@@ -63,10 +66,9 @@ async fn route(
     let mut tried = BTreeSet::new();
     loop {
         let Some(claim) = Claim::take(switch, listener, &tried) else {
-            // The sender lives in `switch`, so this ends only with a new table.
-            if applied.changed().await.is_ok() {
-                tried.clear();
-            }
+            // Whether a new table came or the pause is over, everything may be tried now.
+            timeout(RETRY_PAUSE, applied.changed()).await.ok();
+            tried.clear();
             continue;
         };
         match dial(switch, listener, &claim, dial_timeout).await {

@@ -57,11 +57,11 @@ impl Limits {
     /// What a host's edge runs with.
     ///
     /// A replica is a container of the same host: one that has not answered a SYN in a second is dead or stuck.
-    /// Patience covers a whole replacement of a service's only replica (about 1 s), yet ends before most clients'
-    /// own timeouts. The cap bounds memory (some KiB and two file descriptors per connection).
+    /// Patience covers the replacement of a service's only replica after a crash (1 to 4 s with its probes), yet ends
+    /// before most clients' own timeouts. The cap bounds memory (some KiB and two file descriptors per connection).
     pub const STANDARD: Self = Self {
         dial: Duration::from_secs(1),
-        patience: Duration::from_secs(3),
+        patience: Duration::from_secs(5),
         connections: 8192,
     };
 }

@@ -16,6 +16,7 @@ const TOMBSTONE: Duration = Duration::from_mins(10);
 impl World {
     pub(super) fn list(&mut self, now: Time, asked_at: Time, listing: Listing) {
         self.engine = EngineState::Reachable;
+        self.listed = true;
         self.networks = listing
             .networks
             .into_iter()

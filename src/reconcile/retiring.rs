@@ -68,8 +68,10 @@ impl Planner<'_> {
         let available = others()
             .filter(|(other, role)| *role == Role::Fresh && self.is_available(other, desired))
             .count();
+        // One that serves gives way only to those that serve; the unready hold their place for each other.
+        let counts = |other: &Replica| in_rotation(other) || !in_rotation(replica);
         let stale = others()
-            .filter(|(_, role)| matches!(role, Role::Stale(_)))
+            .filter(|(other, role)| matches!(role, Role::Stale(_)) && counts(other))
             .count();
         if desired.phoenix.surge == 0 {
             // Stop-first, one at a time: nobody is missing, leaving or being born.

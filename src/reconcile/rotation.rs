@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::replica::{Replica, Verified};
-use super::world::EngineState;
 use super::{Backend, Desired, Routes, Target, Targets, Time, World};
 use crate::spec::{ContainerId, Probe, Published};
 
@@ -52,7 +51,7 @@ impl World {
     /// Nothing is known yet, or replicas of an earlier supervisor have not been probed yet: a table made now would take
     /// traffic from replicas that serve it.
     pub(super) fn is_adopting(&self, now: Time) -> bool {
-        self.engine == EngineState::Unlisted
+        !self.listed
             || self.replicas.values().any(|replica| {
                 let failures = self
                     .services

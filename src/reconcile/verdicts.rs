@@ -72,8 +72,8 @@ impl Planner<'_> {
             }
             Role::Over(reason) => Verdict::Act(Action::Remove { subject }, reason.clone()),
             Role::Leaving => self.leave(replica, service, Action::Stop { subject, grace }),
-            // The table comes first where it may still be in one (invariants I2 and I9).
-            Role::Doomed(reason) if replica.routed == Routed::In || is_in_rotation => {
+            // The table comes first where the edge may still send to it, or has connections of it (invariants I2 and I9).
+            Role::Doomed(reason) if replica.routed != Routed::Never || is_in_rotation => {
                 Verdict::Act(Action::Drain { replica: name, id }, reason.clone())
             }
             Role::Doomed(reason) => Verdict::Act(Action::Stop { subject, grace }, reason.clone()),

@@ -34,6 +34,8 @@ pub struct World {
     pub(super) volumes: BTreeMap<VolumeName, bool>,
     pub(super) resources: BTreeMap<Resource, ResourceCall>,
     pub(super) engine: EngineState,
+    /// The engine was listed at least once.
+    pub(super) listed: bool,
     pub(super) edge: EdgeReport,
     pub(super) down: Option<Down>,
     pub(super) requests: BTreeMap<RequestId, Request>,
@@ -85,6 +87,7 @@ impl World {
             volumes: BTreeMap::new(),
             resources: BTreeMap::new(),
             engine: EngineState::Unlisted,
+            listed: false,
             edge: EdgeReport::default(),
             down: None,
             requests: BTreeMap::new(),
@@ -145,7 +148,7 @@ impl World {
                 service.saw(replica.name.serial, replica.generation);
             }
         }
-        if self.engine != EngineState::Unlisted {
+        if self.listed {
             self.settle_generations();
         }
     }

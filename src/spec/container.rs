@@ -99,12 +99,14 @@ pub struct ContainerSpec {
     pub runtime: Option<String>,
     /// `os/arch[/variant]` of the image.
     pub platform: Option<String>,
-    /// `private` or `shareable`; host and container namespaces are refused.
+    /// IPC namespace: always `private` after hardening; every other one is refused.
     pub ipc: Option<String>,
     /// cgroup namespace: `private`; `host` is refused.
     pub cgroup: Option<String>,
     /// Options of the storage driver.
     pub storage_opt: BTreeMap<String, String>,
+    /// Tell the container which replica it is: `PHOENIXD_REPLICA`, `PHOENIXD_SERIAL`, `PHOENIXD_GENERATION`.
+    pub identity: bool,
 }
 
 impl ContainerSpec {
@@ -159,6 +161,7 @@ impl ContainerSpec {
             ipc: None,
             cgroup: None,
             storage_opt: BTreeMap::new(),
+            identity: false,
         }
     }
 

@@ -90,6 +90,7 @@ pub fn resolve(service: &Service, image: &ImageFacts) -> (Option<Resolved>, Vec<
         findings: Vec::new(),
         diagnostics: Vec::new(),
     };
+    hardening.container.identity = service.phoenix.identity;
     hardening.command();
     hardening.user();
     hardening.root_file_system();
@@ -295,7 +296,7 @@ impl Hardening<'_> {
                         "refused",
                         "security_opt",
                         format!("`{option}` takes a wall away that phoenixd never goes without"),
-                        "remove it, or give a profile of your own",
+                        "remove it",
                     );
                 }
                 _ => kept.push(option),

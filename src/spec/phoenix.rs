@@ -30,6 +30,8 @@ pub struct Phoenix {
     pub backoff: Backoff,
     /// Exceptions from hardening, by name.
     pub allow: BTreeSet<Allow>,
+    /// Tell each replica who it is, by variables of its environment.
+    pub identity: bool,
 }
 
 impl Default for Phoenix {
@@ -44,6 +46,7 @@ impl Default for Phoenix {
             overdue: Overdue::Keep,
             backoff: Backoff::default(),
             allow: BTreeSet::new(),
+            identity: false,
         }
     }
 }

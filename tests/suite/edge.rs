@@ -341,6 +341,24 @@ async fn without_a_replica_a_connection_waits_for_one() {
 }
 
 #[tokio::test]
+async fn a_replica_that_listens_late_is_tried_again() {
+    let mut servers = JoinSet::new();
+    let late = refusing("late");
+    let mut edge = Edge::start(LIMITS);
+    edge.route(1, &[&late], &[]).await;
+    let mut waiting = edge.connect().await;
+    // A dial was made, and has failed.
+    edge.report(|r| open(r) == [("late", 0)]).await;
+    let listener = TcpListener::bind(late.address).await.unwrap();
+    servers.spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        client.read_exact(&mut [0; 1]).await.unwrap();
+        client.write_all(b"late").await.unwrap();
+    });
+    assert_eq!(ask(&mut waiting).await.unwrap(), "late");
+}
+
+#[tokio::test]
 async fn without_a_replica_a_connection_is_given_up_in_the_end() {
     let mut edge = Edge::start(Limits {
         patience: Duration::from_millis(50),

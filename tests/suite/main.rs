@@ -5,6 +5,7 @@ mod cli;
 mod compose;
 mod config;
 mod demo_app;
+mod docker;
 mod edge;
 mod examples;
 mod journal;

@@ -11,7 +11,7 @@ use phoenixd::probe::{Probed, run};
 use phoenixd::reconcile::{Target, Targets, Time};
 use phoenixd::spec::{ContainerId, Probe, ReplicaName, Serial, ServiceName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -102,9 +102,10 @@ async fn an_answer_that_does_not_come_in_time_is_a_failure() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_connection_refused() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound, so that nobody else gets the port, but not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = socket.local_addr().unwrap();
     let mut bench = Bench::new();
     bench.publish([("a", http(nobody, NEVER)), ("b", tcp(nobody, NEVER))]);
     for _ in 0..2 {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::keys::{KEYS, Treatment};
 use super::network;
-use crate::compose::bind::{At, Pair, Problems};
+use crate::compose::bind::{At, Pair};
 use crate::compose::phoenix::Settings;
+use crate::compose::problems::Problems;
 use crate::compose::project::Context;
 use crate::compose::suggest;
 use crate::spec::{
@@ -19,8 +20,8 @@ const REPLICAS_MAX: i64 = 1000;
 /// A bound service, and what of the top level it uses.
 #[derive(Debug)]
 pub(in crate::compose) struct Bound {
-    /// The service; `None` after an error.
-    pub(in crate::compose) service: Option<Service>,
+    /// The service, as far as it could be read.
+    pub(in crate::compose) service: Service,
     /// Keys of top-level networks.
     pub(in crate::compose) networks: BTreeSet<String>,
     /// Keys of top-level volumes.
@@ -54,13 +55,12 @@ pub(in crate::compose) fn bind(
         used_networks: BTreeSet::new(),
         used_volumes: BTreeSet::new(),
     };
-    let errors_before = binder.errors();
     if let Some(pairs) = at.as_map() {
         for pair in &pairs {
             binder.key(pair);
         }
     }
-    binder.finish(defaults, errors_before)
+    binder.finish(defaults)
 }
 
 /// A service while it is bound.
@@ -97,7 +97,7 @@ pub(super) struct EnvFile {
 
 impl Binder<'_, '_> {
     pub(super) fn errors(&self) -> usize {
-        self.out.0.iter().filter(|found| found.is_error()).count()
+        self.out.errors()
     }
 
     fn key(&mut self, pair: &Pair<'_>) {
@@ -118,7 +118,7 @@ impl Binder<'_, '_> {
             Treatment::Harmless => {}
             Treatment::NotYet(hint) => self.out.error_at(
                 pair.key_place,
-                &pair.value.path,
+                pair.value.path(),
                 "not-supported",
                 format!("`{key}` is not supported yet"),
                 *hint,
@@ -150,7 +150,7 @@ impl Binder<'_, '_> {
         };
         self.out.error_at(
             place,
-            &at.path,
+            at.path(),
             "refused",
             format!("`{what}` is refused: {reason}"),
             hint,
@@ -168,7 +168,7 @@ impl Binder<'_, '_> {
         };
         self.out.error_at(
             pair.key_place,
-            &pair.value.path,
+            pair.value.path(),
             "unknown-key",
             format!("`{}` is not a key of a service", pair.key),
             hint,
@@ -178,10 +178,10 @@ impl Binder<'_, '_> {
     /// An error about the whole service.
     fn missing(&mut self, code: &'static str, message: String, hint: &str) {
         self.out
-            .error_at(&self.key_place, &self.at.path, code, message, hint);
+            .error_at(&self.key_place, self.at.path(), code, message, hint);
     }
 
-    fn finish(mut self, defaults: &Settings, errors_before: usize) -> Bound {
+    fn finish(mut self, defaults: &Settings) -> Bound {
         if self.container.image.as_str().is_empty() && self.at.get("image").is_none() {
             let (message, hint) = if self.at.get("build").is_some() {
                 (
@@ -204,16 +204,15 @@ impl Binder<'_, '_> {
         let replicas = self.replicas.as_ref().map_or(1, |(number, _)| *number);
         let replicas = u32::try_from(replicas).unwrap_or(1);
         let phoenix = self.phoenix(defaults, replicas);
-        let clean = self.errors() == errors_before;
         Bound {
-            service: clean.then_some(Service {
+            service: Service {
                 name: self.name,
                 replicas,
                 container: self.container,
                 phoenix,
                 published: self.published,
                 places: self.places,
-            }),
+            },
             networks: self.used_networks,
             volumes: self.used_volumes,
         }
@@ -223,7 +222,7 @@ impl Binder<'_, '_> {
     fn phoenix(&mut self, defaults: &Settings, replicas: u32) -> Phoenix {
         let mut settings = defaults.clone();
         if let Some(entry) = self.at.node.entry("x-phoenix") {
-            let path = format!("{}.x-phoenix", self.at.path);
+            let path = format!("{}.x-phoenix", self.at.path());
             let own = At::new(&entry.value, path);
             settings.read_service(&own, &entry.key_place, replicas, self.out);
         }

@@ -42,7 +42,7 @@ impl Binder<'_, '_> {
             required: true,
             raw: false,
             place: at.node.place.clone(),
-            path_in_file: at.path.clone(),
+            path_in_file: at.path().to_string(),
         };
         if let Some(text) = at.as_text() {
             file.path = PathBuf::from(text);
@@ -86,7 +86,7 @@ impl Binder<'_, '_> {
                                 "the variable `{name}` is not set; an empty text takes its place"
                             ),
                         );
-                        self.out.0.push(problem.hint(
+                        self.out.push(problem.hint(
                             "set it in the environment, or put the value in single quotes to take `$` literally",
                         ));
                     }
@@ -97,7 +97,7 @@ impl Binder<'_, '_> {
                     self.container.environment.extend(variables);
                 }
                 Ok(None) => {}
-                Err(problem) => self.out.0.push(problem),
+                Err(problem) => self.out.push(problem),
             }
         }
         let own = std::mem::take(&mut self.own_environment);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::binder::Binder;
-use crate::compose::bind::{At, Pair, Problems};
+use crate::compose::bind::{At, Pair};
+use crate::compose::problems::Problems;
 use crate::compose::suggest;
 use crate::spec::{ContainerSpec, Ulimit};
 
@@ -129,7 +130,7 @@ impl Binder<'_, '_> {
             if !ULIMITS.contains(&pair.key) {
                 let message = format!("`{}` is not a limit of a process", pair.key);
                 let hint = suggest::hint(pair.key, &ULIMITS);
-                let path = &pair.value.path;
+                let path = pair.value.path();
                 self.out
                     .error_at(pair.key_place, path, "unknown-key", message, hint);
                 continue;
@@ -192,7 +193,7 @@ impl Binder<'_, '_> {
             None => format!("deploy.{}", pair.key),
         };
         let message = format!("`{what}` is not supported yet");
-        let (place, path) = (pair.key_place, &pair.value.path);
+        let (place, path) = (pair.key_place, pair.value.path());
         self.out
             .error_at(place, path, "not-supported", message, hint);
     }

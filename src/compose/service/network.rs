@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::binder::Binder;
-use crate::compose::bind::{At, Problems};
+use crate::compose::bind::At;
+use crate::compose::problems::Problems;
 use crate::compose::suggest;
 use crate::spec::{Attachment, NetworkMode, NetworkName};
 
@@ -56,7 +57,7 @@ impl Binder<'_, '_> {
             }
         } else if at.as_list().is_some() {
             for (key, item) in at.texts(self.out).unwrap_or_default() {
-                if wanted.iter().any(|known| known.key == key) {
+                if self.used_networks.contains(key) {
                     let message = format!("`{key}` stands here twice");
                     item.invalid(message, "remove one of them", self.out);
                 } else {
@@ -180,7 +181,7 @@ impl Binder<'_, '_> {
 
     fn conflict(&mut self, key: &str, message: &str) {
         let place = self.places.get(key).unwrap_or(&self.key_place).clone();
-        let path = format!("{}.{key}", self.at.path);
+        let path = format!("{}.{key}", self.at.path());
         let hint = format!("remove `network_mode: none` or `{key}`");
         self.out.error_at(&place, &path, "conflict", message, hint);
     }

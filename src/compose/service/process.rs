@@ -1,8 +1,9 @@
 //! What runs: image, command, user, names, labels, stop, health check, and the keys about when Docker would start it.
 
 use super::binder::Binder;
-use crate::compose::bind::{At, Problems};
+use crate::compose::bind::At;
 use crate::compose::image::image_problem;
+use crate::compose::problems::Problems;
 use crate::compose::shell::{self, SplitError};
 use crate::spec::{HealthTest, Healthcheck, ImageRef, Logging};
 

@@ -39,6 +39,9 @@ impl Files for Host {
         if inside == Path::new("secret.env") {
             return Err(ReadError::Other("permission denied".to_owned()));
         }
+        if inside == Path::new("huge.env") {
+            return Ok(vec![b'#'; (1 << 20) + 1]);
+        }
         std::fs::read(fixtures("files").join(inside)).map_err(|_| ReadError::NotFound)
     }
 

@@ -75,7 +75,7 @@ fn a_key_without_a_value_is_a_key_that_is_not_there() {
 
 #[test]
 fn a_scalar_is_never_turned_into_something_else_on_the_way() {
-    let text = "services:\n  web:\n    image: nginx\n    labels: { a: 22:22, b: 0440, c: 1.10, d: yes, e: 0x10, f: 1_000, g: 2001-01-01, h: .5, i: 'null', j: !!str 5 }\n    x-phoenix:\n";
+    let text = "services:\n  web:\n    image: nginx\n    labels: { a: 22:22, b: 0440, c: 1.10, d: yes, e: 0x10, f: 1_000, g: 2001-01-01, h: .5, i: 'null', j: !!str 5, k: !!str null, l: ! ~, m: !!int 7 }\n    x-phoenix:\n";
     let labels: Vec<String> = service(text).container.labels.into_values().collect();
     assert_eq!(
         labels,
@@ -89,7 +89,10 @@ fn a_scalar_is_never_turned_into_something_else_on_the_way() {
             "2001-01-01",
             ".5",
             "null",
-            "5"
+            "5",
+            "null",
+            "~",
+            "7"
         ]
     );
 }
@@ -117,6 +120,7 @@ fn the_project_is_called_as_asked_then_as_the_file_says_then_as_its_directory() 
         Ok("asked".to_owned())
     );
     assert_eq!(named(None, "/srv/dir", "name: file"), Ok("file".to_owned()));
+    assert_eq!(named(Some(""), "/srv/dir", ""), Ok("dir".to_owned()));
     assert_eq!(named(None, "/srv/dir", "name: $TAG"), Err(
         "compose.yaml:1:7: error[project-name]: `1.29` is not a project name\n  at: name\n  hint: begin with a lower-case letter or digit; these, `_` and `-` may follow\n".to_owned()
     ));

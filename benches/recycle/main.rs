@@ -1,0 +1,120 @@
+//! What phoenixd costs: a recycle against the raw API, and the supervisor at rest.
+//!
+//! `cargo bench --bench recycle -- --help`; `scripts/bench` does the rest. Needs a Docker Engine whose containers can be
+//! reached by address, and leaves nothing behind on it.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a benchmark reads the clock, waits and prints; an index that is not there is a bug, and ends it"
+)]
+
+mod engine;
+mod overhead;
+mod rest;
+mod rig;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use self::rig::Rig;
+
+/// Whatever goes wrong ends the run.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures what a recycle costs beyond the raw API's calls, and what the supervisor costs at rest.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Recycles, and as many raw ones in between
+    #[arg(long, default_value_t = 20)]
+    pairs: usize,
+    /// For how long the supervisor at rest is watched
+    #[arg(long, default_value_t = 60)]
+    rest_seconds: u64,
+    /// For how long it may settle before
+    #[arg(long, default_value_t = 15)]
+    settle_seconds: u64,
+    /// One of the two alone
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// A missed limit is told, but is no failure
+    #[arg(long)]
+    no_fail: bool,
+    /// The binary to be measured, instead of the one built with the benchmark
+    #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_phoenixd"))]
+    phoenixd: PathBuf,
+    /// What cargo says to a benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Part {
+    Recycle,
+    Rest,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) if options.no_fail => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every limit was kept.
+fn run(options: &Options) -> Result<bool, Failure> {
+    rig::catch_signals()?;
+    let mut rig = Rig::new(options.phoenixd.clone())?;
+    heading(&mut rig)?;
+    let mut kept = true;
+    if options.only != Some(Part::Rest) {
+        kept &= overhead::measure(&mut rig, options.pairs)?;
+        rig.down()?;
+    }
+    if options.only != Some(Part::Recycle) {
+        kept &= rest::measure(&mut rig, options.settle_seconds, options.rest_seconds)?;
+    }
+    Ok(kept)
+}
+
+fn heading(rig: &mut Rig) -> Result<(), Failure> {
+    let version = rig.engine.call("GET", "/version", None)?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    let size = std::fs::metadata(&rig.phoenixd)?.len();
+    let cpus = std::thread::available_parallelism()?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    println!("date      {}", jiff::Timestamp::now().round(jiff::Unit::Second)?);
+    println!(
+        "engine    {} (API {})",
+        text(&version["Version"]),
+        text(&version["ApiVersion"])
+    );
+    println!(
+        "machine   {cpus} CPUs, Linux {}, load {}",
+        text(&version["KernelVersion"]),
+        load.split(' ').next().unwrap_or("?")
+    );
+    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
+    let megabytes = size as f64 / 1e6;
+    println!("phoenixd  {} ({megabytes:.1} MB)", rig.phoenixd.display());
+    Ok(())
+}
+
+/// One limit, said and judged.
+pub(crate) fn judge(what: &str, value: f64, limit: f64, unit: &str) -> bool {
+    let kept = value <= limit;
+    let verdict = if kept { "ok" } else { "MISSED" };
+    println!("  {what:<44} {value:>8.2}{unit}   limit {limit}{unit}   {verdict}");
+    kept
+}

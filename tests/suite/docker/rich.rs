@@ -1,0 +1,163 @@
+//! A definition in which every field says something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use phoenixd::spec::{
+    Attachment, ContainerSpec, HealthTest, Healthcheck, ImageRef, Logging, Mount, MountSource,
+    NetworkMode, NetworkName, TmpfsMount, Ulimit, VolumeName,
+};
+
+pub(super) fn texts(items: &[&str]) -> Vec<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+pub(super) fn pairs(items: &[(&str, &str)]) -> BTreeMap<String, String> {
+    items
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+pub(super) fn attachment(network: &str) -> Attachment {
+    Attachment {
+        network: NetworkName::new(network),
+        aliases: texts(&["web", "www"]),
+        ipv4: None,
+        ipv6: None,
+        link_local_ips: Vec::new(),
+        driver_opts: BTreeMap::new(),
+    }
+}
+
+fn mount(source: MountSource, target: &str, read_only: bool) -> Mount {
+    Mount {
+        source,
+        target: target.to_owned(),
+        read_only,
+    }
+}
+
+pub(super) fn bind(
+    path: &str,
+    create: bool,
+    selinux: Option<&str>,
+    propagation: Option<&str>,
+) -> MountSource {
+    MountSource::Bind {
+        path: path.to_owned(),
+        create,
+        selinux: selinux.map(str::to_owned),
+        propagation: propagation.map(str::to_owned),
+    }
+}
+
+pub(super) fn volume(name: &str, nocopy: bool, subpath: Option<&str>) -> MountSource {
+    MountSource::Volume {
+        name: VolumeName::new(name),
+        nocopy,
+        subpath: subpath.map(str::to_owned),
+    }
+}
+
+/// A definition in which every field says something.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one line or two for each of fifty fields"
+)]
+pub(super) fn rich() -> ContainerSpec {
+    ContainerSpec {
+        image: ImageRef::new("ghcr.io/acme/web:1.4"),
+        command: Some(texts(&["serve", "--port", "80"])),
+        entrypoint: Some(texts(&["/init"])),
+        environment: [("A", Some("1")), ("EMPTY", Some("")), ("UNSET", None)]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)))
+            .collect(),
+        user: Some("65534:65534".to_owned()),
+        group_add: texts(&["audio"]),
+        working_dir: Some("/srv".to_owned()),
+        hostname: Some("web".to_owned()),
+        domainname: Some("example.org".to_owned()),
+        labels: pairs(&[("team", "shop")]),
+        annotations: pairs(&[("run.oci.handler", "x")]),
+        stop_signal: Some("SIGQUIT".to_owned()),
+        stop_grace: Duration::from_millis(12_500),
+        healthcheck: Some(Healthcheck {
+            test: HealthTest::CmdShell("true".to_owned()),
+            interval: Some(Duration::from_millis(1500)),
+            timeout: Some(Duration::from_secs(1)),
+            retries: Some(3),
+            start_period: Some(Duration::from_secs(5)),
+            start_interval: Some(Duration::from_millis(100)),
+        }),
+        mounts: vec![
+            mount(bind("/srv/www", true, None, Some("rprivate")), "/www", true),
+            mount(bind("/srv/sec", false, Some("Z"), None), "/sec", false),
+            mount(
+                bind("/srv/strict", false, None, Some("rprivate")),
+                "/strict",
+                true,
+            ),
+            mount(bind("/srv/a:b", true, None, None), "/colon", false),
+            mount(volume("shop_data", false, None), "/data", false),
+            mount(volume("shop_raw", true, None), "/raw", true),
+            mount(volume("shop_part", true, Some("sub")), "/part", false),
+            mount(MountSource::Anonymous, "/scratch", false),
+        ],
+        tmpfs: vec![TmpfsMount {
+            target: "/tmp".to_owned(),
+            options: texts(&["noexec", "size=64m"]),
+        }],
+        network: NetworkMode::Networks(vec![
+            Attachment {
+                ipv4: Some(Ipv4Addr::new(10, 1, 2, 3)),
+                ipv6: Some("fd00::3".parse().unwrap()),
+                link_local_ips: vec!["169.254.1.1".parse().unwrap()],
+                driver_opts: pairs(&[("mtu", "1400")]),
+                ..attachment("shop_front")
+            },
+            attachment("shop_back"),
+        ]),
+        dns: vec![IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1))],
+        dns_search: texts(&["example.org"]),
+        dns_opt: texts(&["ndots:1"]),
+        extra_hosts: texts(&["db:10.0.0.9"]),
+        exposed: BTreeSet::from([(80, "tcp".to_owned()), (53, "udp".to_owned())]),
+        ulimits: BTreeMap::from([(
+            "nofile".to_owned(),
+            Ulimit {
+                soft: 1024,
+                hard: 2048,
+            },
+        )]),
+        sysctls: pairs(&[("net.core.somaxconn", "1024")]),
+        init: Some(true),
+        shm_size_bytes: Some(1 << 20),
+        pids_limit: Some(64),
+        memory_bytes: Some(64 << 20),
+        memory_reservation_bytes: Some(32 << 20),
+        memory_swap_bytes: Some(128 << 20),
+        memory_swappiness: Some(0),
+        nano_cpus: Some(500_000_000),
+        cpu_shares: Some(512),
+        cpu_quota: Some(50_000),
+        cpu_period: Some(100_000),
+        cpuset: Some("0-1".to_owned()),
+        oom_score_adj: Some(100),
+        logging: Some(Logging {
+            driver: Some("json-file".to_owned()),
+            options: pairs(&[("max-size", "1m")]),
+        }),
+        read_only: Some(true),
+        cap_add: texts(&["NET_BIND_SERVICE"]),
+        cap_drop: texts(&["ALL"]),
+        security_opt: texts(&["no-new-privileges:true"]),
+        runtime: Some("runsc".to_owned()),
+        platform: Some("linux/amd64".to_owned()),
+        ipc: Some("private".to_owned()),
+        cgroup: Some("private".to_owned()),
+        storage_opt: pairs(&[("size", "1G")]),
+    }
+}

@@ -1,0 +1,451 @@
+//! A container engine over the simulated host: every call takes simulated time, and may fail before its effect, after
+//! it, or long before it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::Stream;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use phoenixd::docker::{Birth, Engine, Error, Hint, Scope};
+use phoenixd::reconcile::{Identity, Listing, Observed, Time};
+use phoenixd::spec::{
+    Attachment, ContainerId, ImageFacts, ImageId, ImageRef, MountSource, NetworkName, NetworkSpec,
+    ProjectName, VolumeName, VolumeSpec,
+};
+
+use super::host::{Happening, Host, Refusal};
+use super::rng::Rng;
+
+/// How long the client waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The engine, shared by the supervisor's calls and the simulation.
+#[derive(Clone, Debug)]
+pub(super) struct SimEngine(Arc<Mutex<Shared>>);
+
+/// What the calls share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) host: Host,
+    pub(super) project: ProjectName,
+    /// It answers nothing until then.
+    pub(super) down_until: Time,
+    /// In thousandths of the calls.
+    pub(super) faults: CallFaults,
+    /// The flight that is polled now.
+    pub(super) flight: u64,
+    /// When which flight is to be polled again.
+    pub(super) wakes: Vec<(Time, u64)>,
+    /// Calls take no time: for tests that do not simulate.
+    pub(super) instant: bool,
+    /// What became of the calls.
+    pub(super) faulted: u64,
+    pub(super) subscribers: Vec<UnboundedSender<Result<Hint, Error>>>,
+    /// Containers that were made through the API, in order.
+    pub(super) births: VecDeque<ContainerId>,
+    rng: Rng,
+}
+
+/// How often calls fail, in thousandths.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct CallFaults {
+    /// Refused, without an effect.
+    pub(super) refused: u64,
+    /// The connection breaks before the effect.
+    pub(super) before: u64,
+    /// The connection breaks after the effect.
+    pub(super) after: u64,
+    /// The effect comes after the client has given up.
+    pub(super) late: u64,
+    /// The call takes seconds.
+    pub(super) slow: u64,
+}
+
+/// What a call does on the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Effect {
+    Create {
+        name: String,
+        identity: Identity,
+        network: Option<NetworkName>,
+        volumes: BTreeSet<VolumeName>,
+    },
+    Connect(ContainerId, NetworkName),
+    Start(ContainerId),
+    Remove(ContainerId),
+    CreateNetwork(NetworkName),
+    RemoveNetwork(NetworkName),
+    CreateVolume(VolumeName),
+    RemoveVolume(VolumeName),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Good,
+    Refused,
+    Before,
+    After,
+    Late,
+}
+
+impl SimEngine {
+    pub(super) fn new(seed: u64, project: ProjectName) -> Self {
+        Self(Arc::new(Mutex::new(Shared {
+            host: Host::new(seed),
+            project,
+            down_until: Time::BOOT,
+            faults: CallFaults::default(),
+            flight: 0,
+            wakes: Vec::new(),
+            instant: false,
+            faulted: 0,
+            subscribers: Vec::new(),
+            births: VecDeque::new(),
+            rng: Rng::stream(seed, "engine"),
+        })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.lock().host.now
+    }
+
+    /// Lets simulated time pass.
+    async fn pass(&self, span: Duration) {
+        let until = {
+            let mut shared = self.lock();
+            let until = shared.host.now + span;
+            if shared.instant {
+                shared.host.now = until;
+                return;
+            }
+            let flight = shared.flight;
+            shared.wakes.push((until, flight));
+            until
+        };
+        poll_fn(|_| {
+            if self.lock().host.now >= until {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// The way to the engine: time, and the fate of the call.
+    async fn arrive(&self, mutates: bool) -> Result<Fate, Error> {
+        let (takes, fate) = self.lock().draw(mutates);
+        self.pass(takes).await;
+        let (unreachable, silent) = {
+            let mut shared = self.lock();
+            let unreachable = shared.host.now < shared.down_until;
+            (unreachable, unreachable && shared.rng.chance(300))
+        };
+        if silent {
+            self.pass(TIMEOUT).await;
+            return Err(Error::TimedOut {
+                call: "call",
+                after: TIMEOUT,
+            });
+        }
+        if unreachable || fate == Fate::Before {
+            return Err(broken("refused"));
+        }
+        Ok(fate)
+    }
+
+    async fn call(&self, effect: Effect) -> Result<Option<ContainerId>, Error> {
+        let fate = self.arrive(true).await?;
+        match fate {
+            Fate::Refused => {
+                return Err(Error::Refused {
+                    status: 500,
+                    message: "internal error".to_owned(),
+                });
+            }
+            Fate::Late => {
+                self.lock().postpone(effect);
+                self.pass(TIMEOUT).await;
+                return Err(Error::TimedOut {
+                    call: "call",
+                    after: TIMEOUT,
+                });
+            }
+            Fate::Good | Fate::Before | Fate::After => {}
+        }
+        let done = self.lock().effect(&effect);
+        let back = self
+            .lock()
+            .rng
+            .span(Duration::from_micros(200), Duration::from_millis(5));
+        self.pass(back).await;
+        if fate == Fate::After {
+            return Err(broken("reset after the request"));
+        }
+        done.map_err(refusal)
+    }
+
+    async fn ask<T: Send>(&self, answer: impl FnOnce(&Host) -> T + Send) -> Result<T, Error> {
+        match self.arrive(false).await? {
+            Fate::After => return Err(broken("reset")),
+            Fate::Good | Fate::Refused | Fate::Before | Fate::Late => {}
+        }
+        let told = answer(&self.lock().host);
+        let back = self
+            .lock()
+            .rng
+            .span(Duration::from_micros(200), Duration::from_millis(3));
+        self.pass(back).await;
+        Ok(told)
+    }
+}
+
+impl Shared {
+    /// How long the way takes, and what becomes of the call.
+    fn draw(&mut self, mutates: bool) -> (Duration, Fate) {
+        let faults = self.faults;
+        let slow = self.rng.chance(faults.slow);
+        let takes = match (slow, mutates) {
+            (true, _) => self.rng.ms(500, 8000),
+            (false, true) => self.rng.ms(1, 60),
+            (false, false) => self
+                .rng
+                .span(Duration::from_micros(200), Duration::from_millis(4)),
+        };
+        let drawn = self.rng.below(1000);
+        let fates = [
+            (faults.before, Fate::Before),
+            (faults.after, Fate::After),
+            (if mutates { faults.refused } else { 0 }, Fate::Refused),
+            (if mutates { faults.late } else { 0 }, Fate::Late),
+        ];
+        let mut bound = 0;
+        for (permille, fate) in fates {
+            bound += permille;
+            if drawn < bound {
+                self.faulted += 1;
+                return (takes, fate);
+            }
+        }
+        (takes, Fate::Good)
+    }
+
+    /// It takes effect when nobody waits for it any more.
+    fn postpone(&mut self, effect: Effect) {
+        let at = self.host.now + TIMEOUT + self.rng.ms(0, 10_000);
+        self.host
+            .timers
+            .push((at, Happening::Late(Box::new(effect))));
+    }
+
+    /// Does it, now.
+    pub(super) fn effect(&mut self, effect: &Effect) -> Result<Option<ContainerId>, Refusal> {
+        let project = self.project.clone();
+        let host = &mut self.host;
+        match effect {
+            Effect::Create {
+                name,
+                identity,
+                network,
+                volumes,
+            } => {
+                host.mutations += 1;
+                let mut draft = host.draft(name.clone(), Some(identity.clone()));
+                draft
+                    .networks
+                    .extend(network.iter().map(|network| (network.clone(), None)));
+                draft.volumes.clone_from(volumes);
+                let id = host.create(draft)?;
+                self.births.push_back(id.clone());
+                return Ok(Some(id));
+            }
+            Effect::Connect(id, network) => {
+                host.touch("connect", id, &project);
+                host.connect(id, network)?;
+            }
+            Effect::Start(id) => {
+                host.touch("start", id, &project);
+                host.start(id)?;
+            }
+            Effect::Remove(id) => {
+                host.touch("remove", id, &project);
+                host.remove(id)?;
+            }
+            Effect::CreateNetwork(name) => {
+                host.mutations += 1;
+                host.add_network(name.clone(), true);
+            }
+            Effect::RemoveNetwork(name) => {
+                host.mutations += 1;
+                host.remove_network(name)?;
+            }
+            Effect::CreateVolume(name) => {
+                host.mutations += 1;
+                host.add_volume(name.clone(), true);
+            }
+            Effect::RemoveVolume(name) => {
+                host.mutations += 1;
+                host.remove_volume(name)?;
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Engine for SimEngine {
+    async fn list(&self, scope: &Scope) -> Result<Listing, Error> {
+        self.ask(|host| host.listing(&scope.networks, &scope.volumes))
+            .await
+    }
+
+    async fn inspect(&self, id: &ContainerId) -> Result<Option<Observed>, Error> {
+        self.ask(|host| host.observe(id)).await
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Observed>, Error> {
+        self.ask(|host| host.by_name(name).and_then(|found| host.observe(&found.id)))
+            .await
+    }
+
+    async fn create(&self, birth: &Birth) -> Result<ContainerId, Error> {
+        let volume = |mount: &phoenixd::spec::Mount| match &mount.source {
+            MountSource::Volume { name, .. } => Some(name.clone()),
+            MountSource::Bind { .. } | MountSource::Anonymous => None,
+        };
+        let effect = Effect::Create {
+            name: birth.replica.container_name(&birth.project),
+            identity: Identity {
+                replica: birth.replica.clone(),
+                generation: birth.generation,
+                spec_hash: birth.spec_hash.clone(),
+            },
+            network: birth
+                .container
+                .attachments()
+                .first()
+                .map(|first| first.network.clone()),
+            volumes: birth.container.mounts.iter().filter_map(volume).collect(),
+        };
+        let made = self.call(effect).await?;
+        made.ok_or(Error::Malformed { field: "Id" })
+    }
+
+    async fn connect(&self, id: &ContainerId, attachment: &Attachment) -> Result<(), Error> {
+        self.call(Effect::Connect(id.clone(), attachment.network.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::Start(id.clone())).await.map(drop)
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), Error> {
+        let fate = self.arrive(true).await?;
+        if fate == Fate::Refused {
+            return Err(Error::Refused {
+                status: 500,
+                message: "cannot kill".to_owned(),
+            });
+        }
+        let ends = {
+            let mut shared = self.lock();
+            let project = shared.project.clone();
+            shared.host.touch("stop", id, &project);
+            shared
+                .host
+                .stop(id, grace.unwrap_or(Duration::from_secs(10)))
+        };
+        let now = self.now();
+        if let Some(ends) = ends {
+            self.pass(ends.since(now) + Duration::from_micros(1)).await;
+        }
+        if self.lock().instant {
+            self.lock().host.die(id, 0);
+        }
+        match fate {
+            Fate::After => Err(broken("reset while it stopped")),
+            Fate::Late => Err(Error::TimedOut {
+                call: "stop",
+                after: TIMEOUT,
+            }),
+            Fate::Good | Fate::Refused | Fate::Before => Ok(()),
+        }
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::Remove(id.clone())).await.map(drop)
+    }
+
+    async fn create_network(&self, _: &ProjectName, network: &NetworkSpec) -> Result<(), Error> {
+        self.call(Effect::CreateNetwork(network.name.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
+        self.call(Effect::RemoveNetwork(name.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn create_volume(&self, _: &ProjectName, volume: &VolumeSpec) -> Result<(), Error> {
+        self.call(Effect::CreateVolume(volume.name.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn remove_volume(&self, name: &VolumeName) -> Result<(), Error> {
+        self.call(Effect::RemoveVolume(name.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn image(&self, _: &ImageRef) -> Result<Option<ImageFacts>, Error> {
+        self.ask(|_| {
+            Some(ImageFacts {
+                id: ImageId::new("sha256:0"),
+                user: "65534".to_owned(),
+                exposed_tcp: BTreeSet::new(),
+                has_healthcheck: false,
+                has_command: true,
+                volumes: Vec::new(),
+            })
+        })
+        .await
+    }
+
+    async fn subscribe(
+        &self,
+        _: &ProjectName,
+    ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
+        let (sender, receiver) = unbounded();
+        self.lock().subscribers.push(sender);
+        Ok(receiver)
+    }
+}
+
+fn broken(message: &str) -> Error {
+    Error::Unavailable {
+        address: "unix:///sim".to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn refusal(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::NotFound(message) => Error::NotFound { message },
+        Refusal::Conflict(message) => Error::Conflict { message },
+        Refusal::Refused(message) => Error::Refused {
+            status: 500,
+            message,
+        },
+    }
+}

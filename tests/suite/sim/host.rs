@@ -1,0 +1,567 @@
+//! What really is: containers with their processes and addresses, networks, volumes. The truth that the checkers
+//! compare with; phoenixd sees it only through the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use phoenixd::reconcile::{
+    Asked, ContainerState, Health, Identity, Kernel, Listing, NetworkSeen, Observed, Time,
+    VolumeSeen,
+};
+use phoenixd::spec::{
+    ContainerId, ImageId, KernelFacts, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
+};
+
+use super::rng::Rng;
+use super::setup::{Defect, Quality};
+
+/// While the runtime becomes the program, the kernel tells of the runtime.
+const EXEC_TAKES: Duration = Duration::from_millis(3);
+
+/// The host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) now: Time,
+    pub(super) containers: BTreeMap<ContainerId, Container>,
+    networks: BTreeMap<NetworkName, Network>,
+    /// Volumes; true where phoenixd made them.
+    volumes: BTreeMap<VolumeName, bool>,
+    pub(super) qualities: BTreeMap<SpecHash, Quality>,
+    /// The kernel cannot be asked.
+    pub(super) remote: bool,
+    /// What will happen by itself.
+    pub(super) timers: Vec<(Time, Happening)>,
+    /// What the engine's event stream tells.
+    pub(super) hints: Vec<(ContainerId, &'static str)>,
+    /// Changes that were made through the API.
+    pub(super) mutations: u64,
+    /// Touched through the API without carrying the project's label.
+    pub(super) touched: Option<String>,
+    ids: u64,
+    rng: Rng,
+}
+
+/// What happens by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Happening {
+    /// A process ends, if it is still the same life of it.
+    Dies {
+        id: ContainerId,
+        born: Time,
+        code: i64,
+    },
+    /// A call whose answer was lost long ago takes effect.
+    Late(Box<super::engine::Effect>),
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub(super) struct Container {
+    pub(super) id: ContainerId,
+    pub(super) name: String,
+    /// It carries the project's label.
+    pub(super) labelled: bool,
+    pub(super) identity: Option<Identity>,
+    pub(super) state: ContainerState,
+    pub(super) made_at: Time,
+    pub(super) started: Option<Time>,
+    /// It serves from then on.
+    pub(super) serves_at: Option<Time>,
+    /// Its stop signal was sent.
+    pub(super) terminating: bool,
+    /// It answers nothing until then.
+    pub(super) hung_until: Time,
+    /// Since when it does not serve, after it did.
+    pub(super) bad_since: Option<Time>,
+    pub(super) quality: Quality,
+    /// A human or a fault of the engine had a hand in it.
+    pub(super) meddled: bool,
+    pub(super) volumes: BTreeSet<VolumeName>,
+    pub(super) networks: BTreeMap<NetworkName, Option<IpAddr>>,
+}
+
+#[derive(Clone, Debug)]
+struct Network {
+    ours: bool,
+    subnet: u8,
+    next: u16,
+    /// A freed address goes to the very next container.
+    free: Vec<Ipv4Addr>,
+    taken: BTreeMap<IpAddr, ContainerId>,
+}
+
+/// Why the host will not do something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    NotFound(String),
+    Conflict(String),
+    Refused(String),
+}
+
+impl Host {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut host = Self {
+            now: Time::BOOT,
+            containers: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            qualities: BTreeMap::new(),
+            remote: false,
+            timers: Vec::new(),
+            hints: Vec::new(),
+            mutations: 0,
+            touched: None,
+            ids: 0,
+            rng: Rng::stream(seed, "host"),
+        };
+        host.add_network(NetworkName::new("shared"), false);
+        host
+    }
+
+    pub(super) fn add_network(&mut self, name: NetworkName, ours: bool) {
+        let subnet = u8::try_from(self.networks.len() + 1).unwrap_or(255);
+        self.networks.entry(name).or_insert(Network {
+            ours,
+            subnet,
+            next: 2,
+            free: Vec::new(),
+            taken: BTreeMap::new(),
+        });
+    }
+
+    pub(super) fn add_volume(&mut self, name: VolumeName, ours: bool) {
+        self.volumes.entry(name).or_insert(ours);
+    }
+
+    pub(super) fn has_network(&self, name: &NetworkName) -> bool {
+        self.networks.contains_key(name)
+    }
+
+    pub(super) fn remove_network(&mut self, name: &NetworkName) -> Result<(), Refusal> {
+        if self
+            .containers
+            .values()
+            .any(|c| c.networks.contains_key(name))
+        {
+            return Err(Refusal::Conflict(format!(
+                "network {name} has active endpoints"
+            )));
+        }
+        self.networks.remove(name);
+        Ok(())
+    }
+
+    pub(super) fn remove_volume(&mut self, name: &VolumeName) -> Result<(), Refusal> {
+        if self.containers.values().any(|c| c.volumes.contains(name)) {
+            return Err(Refusal::Conflict(format!("volume {name} is in use")));
+        }
+        self.volumes.remove(name);
+        Ok(())
+    }
+
+    /// Networks and volumes that phoenixd made.
+    pub(super) fn ours_left(&self) -> (Vec<NetworkName>, Vec<VolumeName>) {
+        let networks = self.networks.iter().filter(|(_, network)| network.ours);
+        let volumes = self.volumes.iter().filter(|(_, ours)| **ours);
+        (
+            networks.map(|(name, _)| name.clone()).collect(),
+            volumes.map(|(name, _)| name.clone()).collect(),
+        )
+    }
+
+    /// Makes a container.
+    pub(super) fn create(&mut self, container: Container) -> Result<ContainerId, Refusal> {
+        if let Some(taken) = self.by_name(&container.name) {
+            let text = format!("name {} is taken by {}", container.name, taken.id.short());
+            return Err(Refusal::Conflict(text));
+        }
+        for network in container.networks.keys() {
+            if !self.networks.contains_key(network) {
+                return Err(Refusal::NotFound(format!("network {network} not found")));
+            }
+        }
+        if container.quality.fault == Some(Defect::ImageGone) {
+            return Err(Refusal::NotFound("no such image".to_owned()));
+        }
+        for volume in &container.volumes {
+            self.volumes.entry(volume.clone()).or_insert(false);
+        }
+        let id = container.id.clone();
+        self.hints.push((id.clone(), "create"));
+        self.containers.insert(id.clone(), container);
+        Ok(id)
+    }
+
+    /// A container that nobody made yet.
+    pub(super) fn draft(&mut self, name: String, identity: Option<Identity>) -> Container {
+        self.ids += 1;
+        let quality = identity
+            .as_ref()
+            .and_then(|identity| self.qualities.get(&identity.spec_hash))
+            .copied()
+            .unwrap_or_else(Quality::good);
+        Container {
+            id: ContainerId::new(format!("{:012x}{:052x}", self.ids * 0x9_e377, self.ids)),
+            name,
+            labelled: true,
+            identity,
+            state: ContainerState::Created,
+            made_at: self.now,
+            started: None,
+            serves_at: None,
+            terminating: false,
+            hung_until: Time::BOOT,
+            bad_since: None,
+            quality,
+            meddled: false,
+            volumes: BTreeSet::new(),
+            networks: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<&Container> {
+        self.containers
+            .values()
+            .find(|container| container.name == name)
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        id: &ContainerId,
+        network: &NetworkName,
+    ) -> Result<(), Refusal> {
+        if !self.networks.contains_key(network) {
+            return Err(Refusal::NotFound(format!("network {network} not found")));
+        }
+        let container = self.known(id)?;
+        container.networks.entry(network.clone()).or_insert(None);
+        Ok(())
+    }
+
+    fn known(&mut self, id: &ContainerId) -> Result<&mut Container, Refusal> {
+        self.containers
+            .get_mut(id)
+            .ok_or_else(|| Refusal::NotFound(format!("no such container: {}", id.short())))
+    }
+
+    pub(super) fn start(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let (now, container) = (self.now, self.known(id)?.clone());
+        match container.state {
+            ContainerState::Running | ContainerState::Restarting => return Ok(()),
+            ContainerState::Paused => {
+                return Err(Refusal::Refused(
+                    "cannot start a paused container".to_owned(),
+                ));
+            }
+            ContainerState::Removing | ContainerState::Dead => {
+                return Err(Refusal::Conflict("it is being removed".to_owned()));
+            }
+            ContainerState::Created | ContainerState::Exited { .. } => {}
+        }
+        let quality = container.quality;
+        if quality.fault == Some(Defect::StartRefused) {
+            let error = "exec: no such file".to_owned();
+            self.known(id)?.state = ContainerState::Exited {
+                code: 127,
+                oom: false,
+                error: error.clone(),
+            };
+            return Err(Refusal::Refused(error));
+        }
+        for name in container.networks.keys() {
+            let address = self.networks.get_mut(name).map(|network| network.take(id));
+            self.known(id)?.networks.insert(name.clone(), address);
+        }
+        let warm_up = self.rng.span(quality.warm_up.0, quality.warm_up.1);
+        let dies_after = match quality.fault {
+            Some(Defect::CrashesAtStart) => Some(self.rng.ms(0, 500)),
+            Some(Defect::CrashesLater) => Some(warm_up + self.rng.ms(100, 60_000)),
+            _ => None,
+        };
+        if let Some(after) = dies_after {
+            self.timers.push((
+                now + after,
+                Happening::Dies {
+                    id: id.clone(),
+                    born: now,
+                    code: 1,
+                },
+            ));
+        }
+        let container = self.known(id)?;
+        container.state = ContainerState::Running;
+        container.started = Some(now);
+        container.serves_at = (quality.fault != Some(Defect::NeverReady)).then(|| now + warm_up);
+        self.hints.push((id.clone(), "start"));
+        Ok(())
+    }
+
+    /// Sends the stop signal; answers when the process will have ended at the latest.
+    pub(super) fn stop(&mut self, id: &ContainerId, grace: Duration) -> Option<Time> {
+        let now = self.now;
+        let container = self.containers.get(id)?;
+        let runs = is_process(&container.state);
+        let born = container.started.filter(|_| runs)?;
+        let range = container.quality.shut_down;
+        let takes = self.rng.span(range.0, range.1);
+        let hung = container.hung_until > now || container.state == ContainerState::Paused;
+        let code = if takes >= grace || hung { 137 } else { 0 };
+        let ends = now + if hung { grace } else { takes.min(grace) };
+        let container = self.containers.get_mut(id)?;
+        container.terminating = true;
+        self.timers.push((
+            ends,
+            Happening::Dies {
+                id: id.clone(),
+                born,
+                code,
+            },
+        ));
+        self.hints.push((id.clone(), "kill"));
+        Some(ends)
+    }
+
+    /// Its process ends.
+    pub(super) fn die(&mut self, id: &ContainerId, code: i64) {
+        let now = self.now;
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        if !is_process(&container.state) {
+            return;
+        }
+        container.state = ContainerState::Exited {
+            code,
+            oom: false,
+            error: String::new(),
+        };
+        container.bad_since.get_or_insert(now);
+        container.started = None;
+        for address in container.networks.values_mut() {
+            *address = None;
+        }
+        for network in self.networks.values_mut() {
+            network.release(id);
+        }
+        self.hints.push((id.clone(), "die"));
+    }
+
+    pub(super) fn remove(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let Some(container) = self.containers.get(id) else {
+            return Ok(());
+        };
+        match container.state {
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => Err(
+                Refusal::Conflict("the container is running: stop it first".to_owned()),
+            ),
+            ContainerState::Removing => Err(Refusal::Conflict(
+                "removal is already in progress".to_owned(),
+            )),
+            ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Dead => {
+                self.vanish(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// It is not there any more, whatever it was.
+    pub(super) fn vanish(&mut self, id: &ContainerId) {
+        self.die(id, 137);
+        if self.containers.remove(id).is_some() {
+            self.hints.push((id.clone(), "destroy"));
+        }
+    }
+
+    pub(super) fn happen(&mut self, id: &ContainerId, born: Time, code: i64) {
+        if self
+            .containers
+            .get(id)
+            .is_some_and(|container| container.started == Some(born))
+        {
+            self.die(id, code);
+        }
+    }
+
+    /// Whom an address belongs to now.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<&Container> {
+        self.networks
+            .values()
+            .find_map(|network| network.taken.get(&address))
+            .and_then(|id| self.containers.get(id))
+    }
+
+    pub(super) fn serves(&self, id: &ContainerId) -> bool {
+        self.containers
+            .get(id)
+            .is_some_and(|container| container.serves(self.now))
+    }
+
+    /// What an inspection says.
+    pub(super) fn observe(&self, id: &ContainerId) -> Option<Observed> {
+        let container = self.containers.get(id)?;
+        let weak = container.quality.fault == Some(Defect::Weak);
+        let kernel = match container.started {
+            _ if self.remote => Kernel::Unavailable,
+            None => Kernel::NotRunning,
+            Some(started) => {
+                let runtime = self.now.since(started) < EXEC_TAKES;
+                let facts = KernelFacts {
+                    cap_effective: if runtime { 0x1ff_ffff_ffff } else { 0 },
+                    cap_bounding: u64::from(weak) << 10,
+                    no_new_privs: !runtime,
+                    seccomp: 2,
+                    uid: if runtime { 0 } else { 65_534 },
+                };
+                Kernel::Read {
+                    facts,
+                    at: self.now,
+                }
+            }
+        };
+        Some(Observed {
+            id: id.clone(),
+            name: container.name.clone(),
+            identity: container.identity.clone(),
+            state: container.state.clone(),
+            image: ImageId::new("sha256:0"),
+            health: container.health(self.now),
+            started: container.started,
+            kernel,
+            asked: Asked {
+                privileged: false,
+                read_only: true,
+                cap_drop_all: true,
+                no_new_privs: true,
+                foreign_namespace: false,
+                never_restarts: true,
+                pids_limited: true,
+                memory_limited: true,
+            },
+            networks: container.networks.clone(),
+        })
+    }
+
+    /// What a listing says.
+    pub(super) fn listing(
+        &self,
+        wanted: &BTreeSet<NetworkName>,
+        volumes: &BTreeSet<VolumeName>,
+    ) -> Listing {
+        Listing {
+            containers: self
+                .containers
+                .values()
+                .filter(|container| container.labelled)
+                .filter_map(|container| self.observe(&container.id))
+                .collect(),
+            networks: self
+                .networks
+                .iter()
+                .filter(|(name, network)| network.ours || wanted.contains(*name))
+                .map(|(name, network)| NetworkSeen {
+                    name: name.clone(),
+                    ours: network.ours,
+                })
+                .collect(),
+            volumes: self
+                .volumes
+                .iter()
+                .filter(|(name, ours)| **ours || volumes.contains(*name))
+                .map(|(name, ours)| VolumeSeen {
+                    name: name.clone(),
+                    ours: *ours,
+                })
+                .collect(),
+        }
+    }
+
+    /// Every container of a service that lives.
+    pub(super) fn live_of<'a>(
+        &'a self,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = &'a Container> {
+        self.containers.values().filter(move |container| {
+            container.service() == Some(service) && container.state.is_live()
+        })
+    }
+
+    /// Notes a call about a container that is none of phoenixd's business.
+    pub(super) fn touch(&mut self, call: &str, id: &ContainerId, project: &ProjectName) {
+        self.mutations += 1;
+        if let Some(container) = self
+            .containers
+            .get(id)
+            .filter(|container| !container.labelled)
+        {
+            self.touched = Some(format!(
+                "{call} of {} (not of project {project})",
+                container.name
+            ));
+        }
+    }
+}
+
+impl Container {
+    pub(super) fn service(&self) -> Option<&ServiceName> {
+        self.identity
+            .as_ref()
+            .map(|identity| &identity.replica.service)
+    }
+
+    /// It answers a request now.
+    pub(super) fn serves(&self, now: Time) -> bool {
+        let flaps =
+            self.quality.fault == Some(Defect::Flaps) && (now.since_boot().as_secs() / 7) % 2 == 1;
+        self.state == ContainerState::Running
+            && self.serves_at.is_some_and(|at| at <= now)
+            && self.hung_until <= now
+            && !flaps
+    }
+
+    fn health(&self, now: Time) -> Health {
+        if self.state != ContainerState::Running {
+            Health::None
+        } else if self.serves(now) {
+            Health::Healthy
+        } else if self.serves_at.is_none_or(|at| now < at) {
+            Health::Starting
+        } else {
+            Health::Unhealthy
+        }
+    }
+}
+
+impl Network {
+    fn take(&mut self, id: &ContainerId) -> IpAddr {
+        let address = self.free.pop().unwrap_or_else(|| {
+            let [high, low] = self.next.to_be_bytes();
+            self.next += 1;
+            Ipv4Addr::new(10, self.subnet, high, low)
+        });
+        self.taken.insert(address.into(), id.clone());
+        address.into()
+    }
+
+    fn release(&mut self, id: &ContainerId) {
+        let free = &mut self.free;
+        self.taken.retain(|address, owner| {
+            let keeps = owner != id;
+            if let (false, IpAddr::V4(address)) = (keeps, address) {
+                free.push(*address);
+            }
+            keeps
+        });
+    }
+}
+
+/// A process exists.
+pub(super) fn is_process(state: &ContainerState) -> bool {
+    match state {
+        ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
+        ContainerState::Created
+        | ContainerState::Exited { .. }
+        | ContainerState::Removing
+        | ContainerState::Dead => false,
+    }
+}

@@ -1,0 +1,286 @@
+//! Deliberate mistakes at the core's inputs and outputs, each of which a checker must catch: who checks the checkers.
+
+use phoenixd::reconcile::{Action, Event, Kernel, Outcome, Planned, Reason, Sight, Step, Subject};
+
+use super::edge::backends;
+use super::run::Sim;
+
+/// One mistake.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Mutant {
+    /// Stops a replica where it should drain it.
+    SkipTheDrain,
+    /// Stops the old one when its replacement is about to be made.
+    StopOldFirst,
+    /// Routes to whatever is probed.
+    RouteToUnready,
+    /// Takes the word of the wrong container.
+    BelieveEveryProbe,
+    /// Adopts whatever has the name.
+    AdoptWhateverHasTheName,
+    /// No delay after failures, and no budget.
+    NeverBackOff,
+    /// Three more at once than the file allows.
+    ForgetTheSurge,
+    /// Lives are twenty times as long.
+    ForgetTheDeadline,
+    /// As many births at once as there is work.
+    ForgetTheLimitOfBirths,
+    /// One outcome in ten is lost.
+    DropOutcomes,
+    /// An old answer counts as a new one.
+    BelieveOldAnswers,
+    /// Retires a second one with each.
+    RetireTwo,
+    /// Takes every switch as confirmed.
+    IgnoreTheEdge,
+    /// Takes every connection as ended.
+    IgnoreConnections,
+    /// Does not ask the kernel.
+    IgnoreTheKernel,
+    /// Takes whatever is there for its own.
+    IgnoreTheLabel,
+    /// Numbers its tables from 1 after a restart.
+    ForgetTheEpoch,
+    /// Publishes what it knows at once after a restart: nothing.
+    PublishWhileAdopting,
+    /// Acts twice on one container.
+    ActTwice,
+    /// Replaces everything after a restart.
+    RecycleAtStart,
+    /// Never removes a container.
+    LeaveTheDead,
+    /// A `down` leaves its networks.
+    LeaveTheNetworks,
+}
+
+pub(super) const ALL: [Mutant; 22] = [
+    Mutant::SkipTheDrain,
+    Mutant::StopOldFirst,
+    Mutant::RouteToUnready,
+    Mutant::BelieveEveryProbe,
+    Mutant::AdoptWhateverHasTheName,
+    Mutant::NeverBackOff,
+    Mutant::ForgetTheSurge,
+    Mutant::ForgetTheDeadline,
+    Mutant::ForgetTheLimitOfBirths,
+    Mutant::DropOutcomes,
+    Mutant::BelieveOldAnswers,
+    Mutant::RetireTwo,
+    Mutant::IgnoreTheEdge,
+    Mutant::IgnoreConnections,
+    Mutant::IgnoreTheKernel,
+    Mutant::IgnoreTheLabel,
+    Mutant::ForgetTheEpoch,
+    Mutant::PublishWhileAdopting,
+    Mutant::ActTwice,
+    Mutant::RecycleAtStart,
+    Mutant::LeaveTheDead,
+    Mutant::LeaveTheNetworks,
+];
+
+impl Sim {
+    /// What the core is told, with the mistake; `None` where it is told nothing.
+    pub(super) fn mutate_event(&mut self, mut event: Event) -> Option<Event> {
+        let Some(mutant) = self.mutant else {
+            return Some(event);
+        };
+        match (mutant, &mut event) {
+            (Mutant::DropOutcomes, Event::Ended { action, .. })
+                if !matches!(action, Action::Drain { .. }) && self.rng.chance(100) =>
+            {
+                return None;
+            }
+            (
+                Mutant::BelieveOldAnswers,
+                Event::Seen { asked_at, .. } | Event::Listed { asked_at, .. },
+            ) => {
+                *asked_at = self.now;
+            }
+            (Mutant::IgnoreTheKernel, Event::Listed { listing, .. }) => {
+                for observed in &mut listing.containers {
+                    observed.kernel = Kernel::Unavailable;
+                }
+            }
+            (
+                Mutant::IgnoreTheKernel,
+                Event::Seen {
+                    observed: Some(observed),
+                    ..
+                },
+            ) => {
+                observed.kernel = Kernel::Unavailable;
+            }
+            (
+                Mutant::IgnoreTheKernel,
+                Event::Ended {
+                    outcome:
+                        Outcome::Done(Sight::Container { observed, .. })
+                        | Outcome::Failed {
+                            sight: Sight::Container { observed, .. },
+                            ..
+                        },
+                    ..
+                },
+            ) => observed.kernel = Kernel::Unavailable,
+            (Mutant::IgnoreTheLabel, Event::Listed { listing, .. }) => {
+                let shared = self.engine.lock();
+                let strangers = shared
+                    .host
+                    .containers
+                    .values()
+                    .filter(|container| !container.labelled);
+                listing
+                    .containers
+                    .extend(strangers.filter_map(|c| shared.host.observe(&c.id)));
+            }
+            (Mutant::AdoptWhateverHasTheName, Event::Ended { action, outcome }) => {
+                self.adopt_by_name(action, outcome);
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    fn adopt_by_name(&mut self, action: &Action, outcome: &mut Outcome) {
+        let Action::Create { replica, .. } = action else {
+            return;
+        };
+        let shared = self.engine.lock();
+        let name = replica.container_name(&shared.project);
+        let found = shared
+            .host
+            .by_name(&name)
+            .and_then(|found| shared.host.observe(&found.id));
+        let failed = matches!(outcome, Outcome::Failed { .. });
+        if let (true, Some(observed)) = (failed, found) {
+            *outcome = Outcome::Done(Sight::Container {
+                asked_at: self.now,
+                observed: Box::new(observed),
+            });
+        }
+        drop(shared);
+        self.judge.ended(self.now, action, outcome);
+    }
+
+    /// What the core decided, with the mistake.
+    pub(super) fn mutate_step(&mut self, mut step: Step) -> Step {
+        match self.mutant {
+            Some(Mutant::SkipTheDrain) => {
+                for planned in &mut step.actions {
+                    if let Action::Drain { replica, id } = &planned.action {
+                        planned.action = stop(id.clone(), Some(replica.clone()));
+                    }
+                }
+            }
+            Some(Mutant::StopOldFirst) => {
+                let old = step
+                    .actions
+                    .iter()
+                    .find_map(|planned| match &planned.reason {
+                        Reason::Replaces { replica, because } => {
+                            Some((replica.clone(), because.clone()))
+                        }
+                        _ => None,
+                    });
+                if let Some((old, because)) = old
+                    && let Some(id) = step
+                        .status
+                        .replicas
+                        .iter()
+                        .find(|row| row.replica == old)
+                        .and_then(|row| row.container_id.clone())
+                {
+                    step.actions.push(Planned {
+                        action: Action::Drain { replica: old, id },
+                        reason: *because,
+                    });
+                }
+            }
+            Some(Mutant::RouteToUnready) => {
+                let targets: Vec<_> = step
+                    .targets
+                    .iter()
+                    .map(|(id, target)| (id.clone(), target.clone()))
+                    .collect();
+                for (id, target) in targets {
+                    let service = &target.replica.service;
+                    let ports = self
+                        .setup
+                        .wanted
+                        .get(service)
+                        .map(|desired| desired.published.clone());
+                    for published in ports.unwrap_or_default() {
+                        let Some(routes) = &mut step.routes else {
+                            continue;
+                        };
+                        let listed = routes.listeners.entry(published).or_default();
+                        if listed.iter().all(|backend| backend.container_id != id) {
+                            listed.push(phoenixd::reconcile::Backend {
+                                replica: target.replica.clone(),
+                                container_id: id.clone(),
+                                address: target.address,
+                            });
+                        }
+                    }
+                }
+            }
+            Some(Mutant::RetireTwo) => {
+                let drained = step
+                    .actions
+                    .iter()
+                    .find_map(|planned| match &planned.action {
+                        Action::Drain { replica, .. } => {
+                            Some((replica.clone(), planned.reason.clone()))
+                        }
+                        _ => None,
+                    });
+                if let Some((replica, reason)) = drained {
+                    let next = step
+                        .routes
+                        .iter()
+                        .flat_map(backends)
+                        .find(|other| {
+                            other.replica.service == replica.service && other.replica != replica
+                        })
+                        .map(|other| Action::Drain {
+                            replica: other.replica.clone(),
+                            id: other.container_id.clone(),
+                        });
+                    step.actions
+                        .extend(next.map(|action| Planned { action, reason }));
+                }
+            }
+            Some(Mutant::PublishWhileAdopting) => {
+                step.routes.get_or_insert_default();
+            }
+            Some(Mutant::ActTwice) => {
+                let again = step
+                    .actions
+                    .iter()
+                    .find(|planned| matches!(planned.action, Action::Remove { .. }))
+                    .cloned();
+                step.actions.extend(again);
+            }
+            Some(Mutant::LeaveTheDead) => {
+                step.actions
+                    .retain(|planned| !matches!(planned.action, Action::Remove { .. }));
+            }
+            Some(Mutant::LeaveTheNetworks) => {
+                let before = step.actions.len();
+                step.actions
+                    .retain(|planned| !matches!(planned.action, Action::RemoveNetwork(_)));
+                step.finished |= step.actions.len() < before;
+            }
+            _ => {}
+        }
+        step
+    }
+}
+
+fn stop(id: phoenixd::spec::ContainerId, replica: Option<phoenixd::spec::ReplicaName>) -> Action {
+    Action::Stop {
+        subject: Subject { id, replica },
+        grace: None,
+    }
+}

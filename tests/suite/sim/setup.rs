@@ -1,0 +1,244 @@
+//! The project of one seed: services with their settings, the images behind them, and the bounds of the host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenixd::daemon::Catalog;
+use phoenixd::reconcile::{Desired, Limits};
+use phoenixd::spec::{
+    Attachment, Backoff, ContainerSpec, ImageRef, Jitter, NetworkMode, NetworkName, NetworkSpec,
+    Overdue, Phoenix, Policy, Probe, ProbeSetting, ProjectName, Published, ServiceName, SpecHash,
+    VolumeName, VolumeSpec,
+};
+
+use super::rng::Rng;
+
+/// How the containers of one image behave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quality {
+    /// From the start until it serves: at least, at most.
+    pub(super) warm_up: (Duration, Duration),
+    /// From the stop signal to the end: at least, at most.
+    pub(super) shut_down: (Duration, Duration),
+    pub(super) fault: Option<Defect>,
+}
+
+/// What is wrong with an image.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Defect {
+    /// It runs and never serves.
+    NeverReady,
+    /// It ends right after its start.
+    CrashesAtStart,
+    /// It ends some time after it began to serve.
+    CrashesLater,
+    /// It serves and does not, in turns.
+    Flaps,
+    /// The kernel says that it is weaker than the policy.
+    Weak,
+    /// The engine refuses its start.
+    StartRefused,
+    /// The engine refuses its create: the image is gone.
+    ImageGone,
+}
+
+/// Everything about one seed's project.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) project: ProjectName,
+    pub(super) limits: Limits,
+    pub(super) wanted: BTreeMap<ServiceName, Desired>,
+    /// How the images behave, by the spec hash of what is born from them.
+    pub(super) qualities: BTreeMap<SpecHash, Quality>,
+    pub(super) networks: BTreeMap<NetworkName, NetworkSpec>,
+    pub(super) volumes: BTreeMap<VolumeName, VolumeSpec>,
+    /// The kernel of the engine's host cannot be asked.
+    pub(super) remote: bool,
+}
+
+impl Setup {
+    /// A project with one service and nothing wrong.
+    pub(super) fn of(project: &str, limits: Limits) -> Self {
+        Self {
+            project: ProjectName::new(project),
+            limits,
+            wanted: BTreeMap::new(),
+            qualities: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            remote: false,
+        }
+    }
+
+    /// The project of a seed.
+    pub(super) fn of_seed(seed: u64) -> Self {
+        let mut rng = Rng::stream(seed, "setup");
+        let cpus = usize::try_from(1 + rng.below(4)).unwrap_or(1);
+        let mut setup = Self::of("sim", Limits::of_cpus(cpus));
+        setup.remote = rng.chance(100);
+        for number in 0..=rng.below(3) {
+            let name =
+                ServiceName::new(["web", "api", "job"][usize::try_from(number).unwrap_or(0)]);
+            let desired = random_desired(&mut rng, &name, number);
+            setup.add(name, desired, Quality::good());
+        }
+        setup
+    }
+
+    /// Adds a service with everything that it needs.
+    pub(super) fn add(&mut self, name: ServiceName, desired: Desired, quality: Quality) {
+        for network in &desired.networks {
+            let spec = network_spec(network, !desired.makes_networks.contains(network));
+            self.networks.insert(network.clone(), spec);
+        }
+        for volume in &desired.makes_volumes {
+            self.volumes.insert(volume.clone(), volume_spec(volume));
+        }
+        self.qualities.insert(desired.spec_hash.clone(), quality);
+        self.wanted.insert(name, desired);
+    }
+
+    /// What actions refer to by name.
+    pub(super) fn catalog(&self) -> Catalog {
+        let container = |desired: &Desired| {
+            let mut spec = ContainerSpec::of_image(ImageRef::new("image"));
+            let attachment = |network: &NetworkName| Attachment {
+                network: network.clone(),
+                aliases: Vec::new(),
+                ipv4: None,
+                ipv6: None,
+                link_local_ips: Vec::new(),
+                driver_opts: BTreeMap::new(),
+            };
+            spec.network = NetworkMode::Networks(desired.networks.iter().map(attachment).collect());
+            spec.stop_grace = desired.stop_grace;
+            Arc::new(spec)
+        };
+        Catalog {
+            project: self.project.clone(),
+            containers: self
+                .wanted
+                .iter()
+                .map(|(name, desired)| (name.clone(), container(desired)))
+                .collect(),
+            networks: self.networks.clone(),
+            volumes: self.volumes.clone(),
+        }
+    }
+}
+
+impl Quality {
+    /// Serves after a third of a second, ends when it is told to.
+    pub(super) fn good() -> Self {
+        Self {
+            warm_up: (Duration::from_millis(20), Duration::from_millis(350)),
+            shut_down: (Duration::from_millis(5), Duration::from_millis(300)),
+            fault: None,
+        }
+    }
+
+    pub(super) fn with(fault: Defect) -> Self {
+        Self {
+            fault: Some(fault),
+            ..Self::good()
+        }
+    }
+}
+
+fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
+    let ttl = Duration::from_secs(rng.one([120, 300, 600, 1800, 7200]));
+    let port = 8000 + u16::try_from(number).unwrap_or(0);
+    let target = 80;
+    let probe = match rng.below(10) {
+        0 => Probe::Docker,
+        1 => Probe::Running,
+        2..5 => Probe::Tcp { port: target },
+        _ => Probe::Http {
+            path: "/healthz".to_owned(),
+            port: target,
+        },
+    };
+    let own = NetworkName::new("sim_default");
+    let shared = NetworkName::new("shared");
+    let mut networks = vec![own.clone()];
+    if rng.chance(300) {
+        networks.push(shared);
+    }
+    let volume = rng
+        .chance(300)
+        .then(|| VolumeName::new(format!("sim_{name}")));
+    // A probe that asks nothing knows nothing of a service: such a one is a worker without ports.
+    let published = (probe != Probe::Running).then_some(Published {
+        host_ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host_port: port,
+        target,
+    });
+    Desired {
+        replicas: u32::try_from(rng.one([1, 1, 1, 2, 2, 3, 5])).unwrap_or(1),
+        spec_hash: SpecHash::new(format!("{name}@1")),
+        phoenix: Phoenix {
+            ttl,
+            jitter: rng.one([
+                Jitter::Permille(0),
+                Jitter::Permille(100),
+                Jitter::Permille(300),
+                Jitter::Span(Duration::from_secs(10)),
+            ]),
+            probe: ProbeSetting {
+                interval: Duration::from_secs(rng.one([1, 2, 5])),
+                successes: u32::try_from(1 + rng.below(3)).unwrap_or(1),
+                failures: u32::try_from(1 + rng.below(3)).unwrap_or(1),
+                min_ready: Duration::from_secs(rng.one([0, 0, 1, 3])),
+                deadline: Duration::from_secs(rng.one([10, 30])),
+                ..ProbeSetting::default()
+            },
+            drain: Duration::from_secs(rng.one([0, 1, 3])),
+            surge: u32::try_from(rng.one([1, 1, 1, 1, 2, 3, 0])).unwrap_or(1),
+            overdue: rng.one([Overdue::Keep, Overdue::Keep, Overdue::Stop]),
+            backoff: Backoff {
+                base: Duration::from_secs(1),
+                cap: Duration::from_secs(rng.one([10, 60])),
+                budget: u32::try_from(rng.one([3, 10])).unwrap_or(3),
+            },
+            ..Phoenix::default()
+        },
+        probe,
+        policy: Policy::STRICT,
+        stop_grace: Duration::from_secs(rng.one([1, 2, 5])),
+        published: published.into_iter().collect(),
+        makes_networks: BTreeSet::from([own]),
+        networks,
+        makes_volumes: volume.into_iter().collect(),
+    }
+}
+
+fn network_spec(name: &NetworkName, external: bool) -> NetworkSpec {
+    NetworkSpec {
+        key: name.as_str().to_owned(),
+        name: name.clone(),
+        external,
+        driver: None,
+        driver_opts: BTreeMap::new(),
+        internal: false,
+        attachable: false,
+        enable_ipv6: false,
+        ipam_driver: None,
+        ipam_pools: Vec::new(),
+        labels: BTreeMap::new(),
+        place: None,
+    }
+}
+
+fn volume_spec(name: &VolumeName) -> VolumeSpec {
+    VolumeSpec {
+        key: name.as_str().to_owned(),
+        name: name.clone(),
+        external: false,
+        driver: None,
+        driver_opts: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        place: None,
+    }
+}

@@ -1,0 +1,431 @@
+//! The supervisor's shell as the daemon has it: apply, plan, publish, begin; list on a period and after any gap. It
+//! runs the real core and the real executor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenixd::daemon::execute;
+use phoenixd::docker::{Engine as _, Scope};
+use phoenixd::reconcile::{
+    Action, Desired, Event, Outcome, Planned, Routes, Status, Step, Time, World,
+};
+use phoenixd::spec::{ContainerId, ServiceName};
+
+use super::edge::backends;
+use super::mutants::Mutant;
+use super::run::{Ev, Landed, Sim};
+
+/// As in `daemon::watch`.
+const RELIST: Duration = Duration::from_secs(15);
+/// As there.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Plans in a row at one instant: more mean that the plan does not come to rest.
+const ROUNDS: u32 = 60;
+
+/// One life of the supervisor.
+#[derive(Debug)]
+pub(super) struct Shell {
+    pub(super) world: World,
+    epoch: u64,
+    /// The last table that was published.
+    pub(super) routes: Option<Arc<Routes>>,
+    wake: Option<(Time, u64)>,
+    /// The event stream stands.
+    pub(super) connected: bool,
+    listing: bool,
+    reconnect: Duration,
+    /// Plans are made a little later, for several events at once.
+    lazy: bool,
+    pub(super) status: Status,
+    pub(super) finished: bool,
+}
+
+impl Sim {
+    pub(super) fn boot(&mut self) {
+        self.incarnation += 1;
+        self.note(|| "supervisor starts".to_owned());
+        self.judge.booted(self.now);
+        let mut limits = self.setup.limits;
+        if self.mutant == Some(Mutant::ForgetTheLimitOfBirths) {
+            limits.births = 1000;
+            limits.calls = 1000;
+        }
+        let forget = self.mutant == Some(Mutant::ForgetTheEpoch);
+        let lazy = self.rng.chance(300);
+        self.shell = Some(Shell {
+            world: World::new(self.setup.project.clone(), limits),
+            epoch: if forget { 0 } else { self.edge.epoch },
+            routes: None,
+            wake: None,
+            connected: false,
+            listing: false,
+            reconnect: RECONNECT.0,
+            lazy,
+            status: Status::default(),
+            finished: false,
+        });
+        let wanted = self.wanted();
+        self.deliver(Event::Wanted(wanted));
+        self.send_report();
+        let incarnation = self.incarnation;
+        self.at(Duration::from_millis(20), Ev::List(incarnation));
+    }
+
+    /// What the core is told to want: as the setup says, but for the mutants.
+    fn wanted(&self) -> BTreeMap<ServiceName, Desired> {
+        let mut wanted = self.setup.wanted.clone();
+        for desired in wanted.values_mut() {
+            match self.mutant {
+                Some(Mutant::NeverBackOff) => {
+                    desired.phoenix.backoff.base = Duration::ZERO;
+                    desired.phoenix.backoff.cap = Duration::ZERO;
+                    desired.phoenix.backoff.budget = u32::MAX;
+                }
+                Some(Mutant::ForgetTheSurge) => desired.phoenix.surge += 3,
+                Some(Mutant::ForgetTheDeadline) => desired.phoenix.ttl *= 20,
+                _ => {}
+            }
+        }
+        wanted
+    }
+
+    /// The setup changed.
+    pub(super) fn rewant(&mut self) {
+        self.catalog = Arc::new(self.setup.catalog());
+        self.engine.lock().host.qualities = self.setup.qualities.clone();
+        self.judge.wanted(self.now, &self.setup.wanted);
+        if self.shell.is_some() {
+            let wanted = self.wanted();
+            self.deliver(Event::Wanted(wanted));
+        }
+    }
+
+    /// An event reaches the supervisor.
+    pub(super) fn deliver(&mut self, event: Event) {
+        let Some(event) = self.mutate_event(event) else {
+            return;
+        };
+        if self.shell.is_none() {
+            return;
+        }
+        self.note_event(&event);
+        self.judge.told(self.now, &event);
+        let Some(shell) = self.shell.as_mut() else {
+            return;
+        };
+        shell.world.apply(self.now, event);
+        if shell.lazy {
+            let delay = self.rng.span(Duration::ZERO, Duration::from_millis(3));
+            self.wake_at(self.now + delay);
+        } else {
+            self.settle();
+        }
+    }
+
+    fn note_event(&mut self, event: &Event) {
+        self.transcript.note(self.now, || match event {
+            Event::Listed { asked_at, listing } => {
+                format!(
+                    "listed {} containers, asked {asked_at:?}",
+                    listing.containers.len()
+                )
+            }
+            Event::Seen {
+                asked_at,
+                id,
+                observed,
+            } => {
+                let state = observed.as_ref().map(|observed| &observed.state);
+                format!("seen {} {state:?}, asked {asked_at:?}", id.short())
+            }
+            Event::Probed { id, result, .. } => format!("probed {}: {result:?}", id.short()),
+            Event::Published { epoch, .. } => format!("published {epoch}"),
+            Event::Ended { action, outcome } => match outcome {
+                Outcome::Done(_) => format!("ended {action}: done"),
+                Outcome::Failed { failure, .. } => {
+                    format!("ended {action}: failed: {}", failure.message)
+                }
+                Outcome::Unknown { failure } => {
+                    format!("ended {action}: unknown: {}", failure.message)
+                }
+            },
+            Event::Wanted(wanted) => {
+                let all: Vec<String> = wanted
+                    .iter()
+                    .map(|(name, d)| {
+                        format!(
+                            "{name} x{} {:?} surge {}",
+                            d.replicas, d.spec_hash, d.phoenix.surge
+                        )
+                    })
+                    .collect();
+                format!("wanted {}", all.join(", "))
+            }
+            Event::Edge(report) => format!("edge reports {report:?}"),
+            Event::Unreachable { .. } | Event::Command(_) | Event::Began { .. } => {
+                format!("{event:?}")
+            }
+        });
+    }
+
+    /// Plans until nothing more is to be done now.
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS {
+            let Some(shell) = &self.shell else { return };
+            let step = shell.world.plan(self.now);
+            self.figures.plans += 1;
+            if self.figures.plans % 16 == 0 && shell.world.plan(self.now) != step {
+                self.judge
+                    .fail(self.now, "pure", "two plans of one world differ".to_owned());
+            }
+            let step = self.mutate_step(step);
+            self.judge.step(self.now, &step);
+            let Step {
+                actions,
+                routes,
+                targets,
+                status,
+                wake_at,
+                finished,
+            } = step;
+            self.follow_targets(targets);
+            if let Some(shell) = self.shell.as_mut() {
+                shell.status = status;
+                shell.finished = finished;
+            }
+            if routes.is_some_and(|routes| self.publish(routes)) {
+                // The world has changed: what was planned before it heard of the table may not hold.
+                continue;
+            }
+            if actions.is_empty() {
+                if let Some(at) = wake_at {
+                    self.wake_at(at);
+                }
+                return;
+            }
+            for planned in actions {
+                self.begin(planned);
+            }
+            if self.judge.violation.is_some() {
+                return;
+            }
+        }
+        self.judge.fail(
+            self.now,
+            "tight-loop",
+            "a plan does not come to rest".to_owned(),
+        );
+    }
+
+    fn wake_at(&mut self, at: Time) {
+        self.tokens += 1;
+        let token = self.tokens;
+        let Some(shell) = self.shell.as_mut() else {
+            return;
+        };
+        if shell
+            .wake
+            .is_some_and(|(earlier, _)| earlier <= at && earlier > self.now)
+        {
+            return;
+        }
+        shell.wake = Some((at, token));
+        let incarnation = self.incarnation;
+        self.at_time(at, Ev::Wake(incarnation, token));
+    }
+
+    pub(super) fn wake(&mut self, incarnation: u64, token: u64) {
+        let is_due = self.incarnation == incarnation
+            && self
+                .shell
+                .as_ref()
+                .is_some_and(|shell| shell.wake.is_some_and(|(_, due)| due == token));
+        if is_due {
+            if let Some(shell) = self.shell.as_mut() {
+                shell.wake = None;
+            }
+            self.settle();
+        }
+    }
+
+    /// Publishes a table that differs from the last one.
+    fn publish(&mut self, routes: Routes) -> bool {
+        let Some(shell) = self.shell.as_mut() else {
+            return false;
+        };
+        if shell.routes.as_deref() == Some(&routes) {
+            return false;
+        }
+        let routes = Arc::new(routes);
+        shell.epoch += 1;
+        let epoch = shell.epoch;
+        let before = shell
+            .routes
+            .replace(Arc::clone(&routes))
+            .unwrap_or_else(|| Arc::clone(&self.edge.table));
+        self.judge
+            .publishes(self.now, &self.engine.lock().host, &before, &routes);
+        self.note(|| {
+            let all: Vec<String> = backends(&routes)
+                .map(|backend| backend.replica.to_string())
+                .collect();
+            format!("publish {epoch}: {}", all.join(" "))
+        });
+        if let Some(shell) = self.shell.as_mut() {
+            shell.world.apply(
+                self.now,
+                Event::Published {
+                    epoch,
+                    routes: Arc::clone(&routes),
+                },
+            );
+        }
+        self.send_table(epoch, routes);
+        true
+    }
+
+    fn begin(&mut self, planned: Planned) {
+        let Planned { action, reason } = planned;
+        self.figures.actions += 1;
+        self.note(|| format!("began {action}: {reason}"));
+        {
+            let shared = self.engine.lock();
+            let published = self.shell.as_ref().and_then(|shell| shell.routes.clone());
+            self.judge.begins(
+                self.now,
+                &shared.host,
+                &self.edge,
+                published.as_deref(),
+                &action,
+                &reason,
+            );
+        }
+        if let Some(shell) = self.shell.as_mut() {
+            shell.world.apply(
+                self.now,
+                Event::Began {
+                    action: action.clone(),
+                    reason,
+                },
+            );
+        }
+        if let Action::Drain { .. } = action {
+            // Remembered by the world; the route table follows from it.
+            return;
+        }
+        let (engine, catalog) = (self.engine.clone(), Arc::clone(&self.catalog));
+        let durable = self
+            .rng
+            .span(Duration::from_micros(50), Duration::from_millis(2));
+        self.begin_flight(durable, true, async move {
+            let outcome = execute(&engine, &catalog, &action, || engine.now()).await;
+            Landed::Ended(Box::new((action, outcome)))
+        });
+    }
+
+    pub(super) fn list(&mut self, incarnation: u64) {
+        let Some(shell) = self
+            .shell
+            .as_mut()
+            .filter(|_| self.incarnation == incarnation)
+        else {
+            return;
+        };
+        if std::mem::replace(&mut shell.listing, true) {
+            return;
+        }
+        let scope = Scope {
+            project: self.setup.project.clone(),
+            networks: self.catalog.networks.keys().cloned().collect(),
+            volumes: self.catalog.volumes.keys().cloned().collect(),
+        };
+        shell.connected = true;
+        let (engine, asked_at) = (self.engine.clone(), self.now);
+        self.begin_flight(Duration::ZERO, false, async move {
+            Landed::Listed(asked_at, engine.list(&scope).await)
+        });
+    }
+
+    pub(super) fn inspect(&mut self, incarnation: u64, id: ContainerId) {
+        if self.shell.is_none() || self.incarnation != incarnation {
+            return;
+        }
+        let (engine, asked_at) = (self.engine.clone(), self.now);
+        self.begin_flight(Duration::ZERO, false, async move {
+            let seen = engine.inspect(&id).await;
+            Landed::Seen(asked_at, id, seen.map(|seen| seen.map(Box::new)))
+        });
+    }
+
+    /// A call of this supervisor came to its end.
+    pub(super) fn landed(&mut self, landed: Landed) {
+        let incarnation = self.incarnation;
+        let late = self.chaos.answers_late_until > self.now && self.rng.chance(300);
+        let way = self.rng.span(
+            Duration::ZERO,
+            Duration::from_millis(if late { 4000 } else { 1 }),
+        );
+        let event = match landed {
+            Landed::Ended(ended) => {
+                let (action, outcome) = *ended;
+                if matches!(outcome, Outcome::Unknown { .. }) {
+                    self.at(Duration::from_millis(50), Ev::List(incarnation));
+                }
+                self.judge.ended(self.now, &action, &outcome);
+                let event = Event::Ended { action, outcome };
+                let way = self.rng.span(Duration::ZERO, Duration::from_millis(2));
+                self.at(way, Ev::Deliver(incarnation, Box::new(event)));
+                return;
+            }
+            Landed::Listed(asked_at, Ok(listing)) => {
+                if let Some(shell) = self.shell.as_mut() {
+                    shell.listing = false;
+                    shell.reconnect = RECONNECT.0;
+                }
+                self.at(RELIST, Ev::List(incarnation));
+                Event::Listed { asked_at, listing }
+            }
+            Landed::Seen(asked_at, id, Ok(observed)) => Event::Seen {
+                asked_at,
+                id,
+                observed,
+            },
+            Landed::Listed(_, Err(error)) | Landed::Seen(_, _, Err(error)) => {
+                let Some(shell) = self.shell.as_mut() else {
+                    return;
+                };
+                shell.connected = false;
+                shell.listing = false;
+                let delay = shell.reconnect;
+                shell.reconnect = (delay * 2).min(RECONNECT.1);
+                self.at(delay, Ev::List(incarnation));
+                Event::Unreachable {
+                    error: error.to_string(),
+                }
+            }
+        };
+        self.at(way, Ev::Deliver(incarnation, Box::new(event)));
+    }
+
+    /// The supervisor is killed.
+    pub(super) fn crash(&mut self, away: Duration) {
+        if self.shell.take().is_none() {
+            return;
+        }
+        self.note(|| "supervisor is killed".to_owned());
+        self.figures.crashes += 1;
+        self.incarnation += 1;
+        self.probes.clear();
+        self.orphan_flights();
+        self.judge.disturbed(self.now + away);
+        self.at(away, Ev::Boot);
+    }
+
+    /// Containers that the table of the edge and the supervisor agree on.
+    pub(super) fn routed(&self) -> BTreeSet<ContainerId> {
+        backends(&self.edge.table)
+            .map(|backend| backend.container_id.clone())
+            .collect()
+    }
+}
