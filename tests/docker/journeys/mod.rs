@@ -5,4 +5,18 @@
 
 mod support;
 
+mod crash;
+mod down;
+mod drain;
+mod engine_restart;
+mod failed_birth;
+mod generation;
+mod hardening;
+mod healthcheck;
+mod output;
+mod reach;
+mod rebirth;
 mod recycle;
+mod refused;
+mod second;
+mod ttl;

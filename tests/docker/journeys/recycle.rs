@@ -13,7 +13,10 @@ fn ten_recycles_under_constant_load_lose_no_request() {
     for _ in 0..10 {
         journey.run(&["recycle"]).success();
         let after = journey.running_ids();
-        assert!(after.iter().all(|id| !before.contains(id)), "{before:?} {after:?}");
+        assert!(
+            after.iter().all(|id| !before.contains(id)),
+            "{before:?} {after:?}"
+        );
         assert_eq!(after.len(), 2);
         before = after;
     }
@@ -24,9 +27,23 @@ fn ten_recycles_under_constant_load_lose_no_request() {
 
     let actions = events.actions();
     let count = |of: &str| actions.iter().filter(|(action, _)| action == of).count();
-    let execs: Vec<_> = actions.iter().filter(|(action, _)| action.starts_with("exec_")).collect();
-    assert!(execs.is_empty(), "something was executed in a replica: {execs:?}");
-    assert_eq!((count("create"), count("start"), count("die"), count("destroy")), (20, 20, 20, 20));
+    let execs: Vec<_> = actions
+        .iter()
+        .filter(|(action, _)| action.starts_with("exec_"))
+        .collect();
+    assert!(
+        execs.is_empty(),
+        "something was executed in a replica: {execs:?}"
+    );
+    assert_eq!(
+        (
+            count("create"),
+            count("start"),
+            count("die"),
+            count("destroy")
+        ),
+        (20, 20, 20, 20)
+    );
     // Two replicas and a surge of one.
     assert!(events.most_running(2) <= 3, "{actions:#?}");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::{self, Answer};
-use super::wait;
+use super::{variable, wait};
 
 /// For one answer; stopping a container and loading an image take a while.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,11 +50,7 @@ enum Stream {
 impl Engine {
     /// The engine of `DOCKER_HOST`, else of the default socket.
     pub(crate) fn of_environment() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "which engine to test against is this program's own setting"
-        )]
-        let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let host = variable("DOCKER_HOST").unwrap_or_default();
         let place = if host.is_empty() {
             Place::Unix("/var/run/docker.sock".into())
         } else if let Some(path) = host.strip_prefix("unix://") {
@@ -67,7 +63,10 @@ impl Engine {
         let mut engine = Self { place, major: 0 };
         let version = match engine.call("GET", "/version", None) {
             Ok(answer) => answer.json(),
-            Err(error) => panic!("these tests need a Docker Engine at {:?}: {error}", engine.place),
+            Err(error) => panic!(
+                "these tests need a Docker Engine at {:?}: {error}",
+                engine.place
+            ),
         };
         engine.major = version["Version"]
             .as_str()
@@ -78,9 +77,19 @@ impl Engine {
     }
 
     /// One call; a status of 400 and above is an answer, too.
-    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> io::Result<Answer> {
         let body = body.map(Value::to_string);
-        self.send(method, path, "application/json", body.as_deref().unwrap_or_default().as_bytes())
+        self.send(
+            method,
+            path,
+            "application/json",
+            body.as_deref().unwrap_or_default().as_bytes(),
+        )
     }
 
     fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
@@ -115,7 +124,12 @@ impl Engine {
         let answer = self
             .call(method, path, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        assert!(answer.status < 400, "{method} {path}: {} {}", answer.status, answer.text());
+        assert!(
+            answer.status < 400,
+            "{method} {path}: {} {}",
+            answer.status,
+            answer.text()
+        );
         answer
     }
 
@@ -148,7 +162,9 @@ impl Engine {
             .expect("a list")
             .iter()
             .map(|container| Made {
-                name: text(&container["Names"][0]).trim_start_matches('/').to_owned(),
+                name: text(&container["Names"][0])
+                    .trim_start_matches('/')
+                    .to_owned(),
                 id: text(&container["Id"]),
                 state: text(&container["State"]),
             })
@@ -182,11 +198,22 @@ impl Engine {
     }
 
     /// A container that is none of phoenixd's business.
-    pub(crate) fn stranger(&self, project: &str, name: &str, image: &str, labels: &Value) -> String {
+    pub(crate) fn stranger(
+        &self,
+        project: &str,
+        name: &str,
+        image: &str,
+        labels: &Value,
+    ) -> String {
         let mut labels = labels.clone();
         labels[STRANGER] = json!(project);
-        let body = json!({ "Image": image, "Labels": labels, "HostConfig": { "NetworkMode": "none" } });
-        let made = self.must("POST", &format!("/containers/create?name={name}"), Some(&body));
+        let body =
+            json!({ "Image": image, "Labels": labels, "HostConfig": { "NetworkMode": "none" } });
+        let made = self.must(
+            "POST",
+            &format!("/containers/create?name={name}"),
+            Some(&body),
+        );
         let id = text(&made.json()["Id"]);
         self.must("POST", &format!("/containers/{id}/start"), None);
         id
@@ -200,7 +227,11 @@ impl Engine {
             let path = format!("/containers/{}?force=1&v=1", container.id);
             drop(self.call("DELETE", &path, None));
         }
-        left.extend(self.containers(label).into_iter().map(|container| container.name));
+        left.extend(
+            self.containers(label)
+                .into_iter()
+                .map(|container| container.name),
+        );
         for network in self.networks(label) {
             self.free(&network);
             let answer = self.call("DELETE", &format!("/networks/{network}"), None);
@@ -223,9 +254,17 @@ impl Engine {
         let Ok(answer) = self.call("GET", &format!("/networks/{network}"), None) else {
             return;
         };
-        for endpoint in answer.json()["Containers"].as_object().into_iter().flatten() {
+        for endpoint in answer.json()["Containers"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
             let body = json!({ "Container": endpoint.1["Name"], "Force": true });
-            drop(self.call("POST", &format!("/networks/{network}/disconnect"), Some(&body)));
+            drop(self.call(
+                "POST",
+                &format!("/networks/{network}/disconnect"),
+                Some(&body),
+            ));
         }
     }
 }
@@ -286,7 +325,12 @@ impl EventLog {
         self.seen()
             .iter()
             .filter(|event| event["Type"] == "container")
-            .map(|event| (text(&event["Action"]), text(&event["Actor"]["Attributes"]["name"])))
+            .map(|event| {
+                (
+                    text(&event["Action"]),
+                    text(&event["Actor"]["Attributes"]["name"]),
+                )
+            })
             .collect()
     }
 
@@ -377,7 +421,9 @@ fn filter(key: &str, value: &str) -> String {
 fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

@@ -77,11 +77,25 @@ pub(crate) fn request<S: Read + Write>(
     path: &str,
     close: bool,
 ) -> io::Result<Answer> {
-    let connection = if close { "Connection: close\r\n" } else { "" };
-    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    let text = format!("{method} {path} HTTP/1.1\r\nHost: journey\r\n{connection}{length}\r\n");
-    stream.get_mut().write_all(text.as_bytes())?;
+    ask(stream, method, path, close)?;
     answer(stream)
+}
+
+/// The request alone.
+pub(crate) fn ask<S: Read + Write>(
+    stream: &mut BufReader<S>,
+    method: &str,
+    path: &str,
+    close: bool,
+) -> io::Result<()> {
+    let connection = if close { "Connection: close\r\n" } else { "" };
+    let length = if method == "POST" {
+        "Content-Length: 0\r\n"
+    } else {
+        ""
+    };
+    let text = format!("{method} {path} HTTP/1.1\r\nHost: journey\r\n{connection}{length}\r\n");
+    stream.get_mut().write_all(text.as_bytes())
 }
 
 /// A whole answer.

@@ -16,7 +16,10 @@ pub(crate) struct Image {
 impl Drop for Image {
     fn drop(&mut self) {
         // A container of a test that failed may still hold it; the name is gone all the same.
-        drop(self.engine.call("DELETE", &format!("/images/{}?force=1", self.name), None));
+        drop(
+            self.engine
+                .call("DELETE", &format!("/images/{}?force=1", self.name), None),
+        );
     }
 }
 
@@ -57,7 +60,11 @@ fn root() -> &'static [u8] {
             .arg(binary)
             .status()
             .is_ok_and(|status| status.success());
-        let path = if is_stripped { stripped.as_path() } else { binary.as_ref() };
+        let path = if is_stripped {
+            stripped.as_path()
+        } else {
+            binary.as_ref()
+        };
         std::fs::File::open(path)
             .and_then(|mut file| file.read_to_end(&mut program))
             .expect("the built binary");

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::engine::STRANGER;
+use super::http::{self, Answer};
 use super::image::{self, Image};
 use super::{Engine, Made, eventually, now, until};
 use crate::fixture::unique;
@@ -32,6 +34,8 @@ pub(crate) struct Journey {
     folder: TempDir,
     image: Arc<Image>,
     runs: AtomicU32,
+    /// Further variables for the binary.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// What a command said.
@@ -57,6 +61,7 @@ impl Journey {
             image,
             engine,
             runs: AtomicU32::new(0),
+            environment: Vec::new(),
         }
     }
 
@@ -78,7 +83,11 @@ impl Journey {
         };
         let (service, phoenix) = (indent(service, "    "), indent(phoenix, "      "));
         let default = |key: &str, line: &str| {
-            if phoenix.contains(key) || service.contains(key) { String::new() } else { format!("{line}\n") }
+            if phoenix.contains(key) || service.contains(key) {
+                String::new()
+            } else {
+                format!("{line}\n")
+            }
         };
         let mut text = format!(
             "services:\n  web:\n    image: {}\n    ports: [\"127.0.0.1:{}:8080\"]\n    deploy: {{ replicas: {replicas} }}\n",
@@ -126,6 +135,7 @@ impl Journey {
             .env_remove("COMPOSE_PROJECT_NAME")
             .env_remove("PHOENIXD_STATE_DIR")
             .env_remove("RUST_LOG")
+            .envs(self.environment.iter().cloned())
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command
@@ -143,11 +153,7 @@ impl Journey {
         let create = |path: PathBuf| File::create(path).expect("a file");
         let began = now();
         let mut command = self.binary(arguments, state);
-        if arguments.first() != Some(&"events") && !arguments.contains(&"-f") {
-            command.arg("-f").arg(self.file());
-        } else if arguments.first() == Some(&"events") {
-            command.arg("--file").arg(self.file());
-        }
+        command.arg("--file").arg(self.file());
         let mut running = Running(
             command
                 .stdout(create(at("stdout")))
@@ -156,15 +162,44 @@ impl Journey {
                 .expect("the built binary runs"),
         );
         let status = running.wait(COMMAND);
-        let read = |path: PathBuf| String::from_utf8_lossy(&std::fs::read(path).expect("read")).into_owned();
+        let read = |path: PathBuf| {
+            String::from_utf8_lossy(&std::fs::read(path).expect("read")).into_owned()
+        };
         let output = Output {
             code: status.and_then(|status| status.code()),
             stdout: read(at("stdout")),
             stderr: read(at("stderr")),
             took: now() - began,
         };
-        assert!(status.is_some(), "phoenixd {arguments:?} did not end within {COMMAND:?}: {output:#?}");
+        assert!(
+            status.is_some(),
+            "phoenixd {arguments:?} did not end within {COMMAND:?}: {output:#?}"
+        );
         output
+    }
+
+    /// Begins a command of which only the end matters.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
+        let mut command = self.binary(arguments, &self.path("state"));
+        command.arg("--file").arg(self.file());
+        Running(
+            command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the built binary runs"),
+        )
+    }
+
+    /// Begins `phoenixd events --follow`, and hands out what it prints.
+    pub(crate) fn follow_events(&self) -> (Running, ChildStdout) {
+        let mut command = self.binary(&["events", "--follow"], &self.path("state"));
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the built binary runs");
+        let stdout = child.stdout.take().expect("piped");
+        (Running(child), stdout)
     }
 
     /// Starts `phoenixd up`.
@@ -175,9 +210,15 @@ impl Journey {
     /// The same with further arguments.
     pub(crate) fn up_with(&self, arguments: &[&str]) -> Supervisor<'_> {
         let log = self.path("up.log");
-        let open = || OpenOptions::new().create(true).append(true).open(&log).expect("a file");
+        let open = || {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&log)
+                .expect("a file")
+        };
         let mut command = self.binary(&[&["up"], arguments].concat(), &self.path("state"));
-        command.arg("-f").arg(self.file());
+        command.arg("--file").arg(self.file());
         let child = command
             .stdout(open())
             .stderr(open())
@@ -194,6 +235,58 @@ impl Journey {
         let mut supervisor = self.up();
         supervisor.await_ready(replicas);
         supervisor
+    }
+
+    /// The same, and every replica looks so.
+    #[track_caller]
+    pub(crate) fn up_ready_when(
+        &self,
+        replicas: usize,
+        looks: impl Fn(&Value) -> bool,
+    ) -> Supervisor<'_> {
+        let mut supervisor = self.up();
+        until("every replica is as it should be", READY, || {
+            assert!(
+                supervisor.is_running(),
+                "the supervisor ended:\n{}",
+                self.log()
+            );
+            let containers = self.containers();
+            let are = |container: &Made| {
+                self.engine
+                    .inspect(&container.id)
+                    .is_some_and(|inspect| looks(&inspect))
+            };
+            if containers.len() == replicas && containers.iter().all(are) {
+                Ok(())
+            } else {
+                Err(containers)
+            }
+        });
+        supervisor.await_ready(replicas);
+        supervisor
+    }
+
+    /// `GET` of the published port, over a new connection; has to be answered.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.try_get(path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    pub(crate) fn try_get(&self, path: &str) -> io::Result<Answer> {
+        http::get(self.port, path)
+    }
+
+    /// `POST` likewise.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str) -> Answer {
+        self.try_post(path)
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    pub(crate) fn try_post(&self, path: &str) -> io::Result<Answer> {
+        http::post(self.port, path)
     }
 
     /// What the supervisors said so far.
@@ -225,16 +318,23 @@ impl Journey {
     pub(crate) fn running_ids(&self) -> Vec<String> {
         let containers = self.containers();
         assert!(
-            containers.iter().all(|container| container.state == "running"),
+            containers
+                .iter()
+                .all(|container| container.state == "running"),
             "not all run: {containers:#?}"
         );
-        containers.into_iter().map(|container| container.id).collect()
+        containers
+            .into_iter()
+            .map(|container| container.id)
+            .collect()
     }
 
     /// What `docker inspect` shows of a container that is there.
     #[track_caller]
     pub(crate) fn inspect(&self, id: &str) -> Value {
-        self.engine.inspect(id).unwrap_or_else(|| panic!("{id} is gone"))
+        self.engine
+            .inspect(id)
+            .unwrap_or_else(|| panic!("{id} is gone"))
     }
 }
 
@@ -248,7 +348,10 @@ impl Drop for Journey {
             }
         }
         let mut left = self.engine.remove_all(&self.label());
-        left.extend(self.engine.remove_all(&format!("{STRANGER}={}", self.project)));
+        left.extend(
+            self.engine
+                .remove_all(&format!("{STRANGER}={}", self.project)),
+        );
         if !left.is_empty() {
             println!("left on the engine: {left:#?}");
         }
@@ -278,7 +381,11 @@ impl Supervisor<'_> {
     pub(crate) fn await_ready(&mut self, replicas: usize) {
         let journey = self.journey;
         until(&format!("{replicas} replicas ready"), READY, || {
-            assert!(self.is_running(), "the supervisor ended:\n{}", journey.log());
+            assert!(
+                self.is_running(),
+                "the supervisor ended:\n{}",
+                journey.log()
+            );
             let output = journey.run(&["ps", "--format", "json"]);
             let rows: Vec<Value> = serde_json::from_str(&output.stdout).unwrap_or_default();
             let containers = journey.containers();
@@ -289,7 +396,9 @@ impl Supervisor<'_> {
                 && rows.len() == replicas
                 && rows.iter().all(is_ready)
                 && containers.len() == replicas
-                && containers.iter().all(|container| container.state == "running")
+                && containers
+                    .iter()
+                    .all(|container| container.state == "running")
             {
                 Ok(())
             } else {
@@ -300,7 +409,10 @@ impl Supervisor<'_> {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a pid");
         kill_process(pid, signal).expect("signal the supervisor");
     }
 
@@ -328,9 +440,16 @@ impl Supervisor<'_> {
 }
 
 /// A process that does not outlive its owner.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
+    /// Waits for its end, as long as commands may take.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> ExitStatus {
+        self.wait(COMMAND)
+            .unwrap_or_else(|| panic!("it did not end within {COMMAND:?}"))
+    }
+
     fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let end = now() + patience;
         // No event tells of a child's end; `until` would panic at the deadline.
@@ -364,7 +483,10 @@ impl Output {
     pub(crate) fn unmet(self, said: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{self:#?}");
         for text in said {
-            assert!(self.stderr.contains(text), "`{text}` was not said: {self:#?}");
+            assert!(
+                self.stderr.contains(text),
+                "`{text}` was not said: {self:#?}"
+            );
         }
         self
     }

@@ -91,7 +91,10 @@ impl Tally {
             self.slowest
         );
         assert_eq!(self.lost, 0, "requests were lost: {self:#?}");
-        assert!(self.answered >= at_least, "too little load to tell: {self:#?}");
+        assert!(
+            self.answered >= at_least,
+            "too little load to tell: {self:#?}"
+        );
     }
 }
 
@@ -112,7 +115,9 @@ impl Client {
             match result {
                 Ok(answer) if answer.status == 200 => {
                     self.tally.answered += 1;
-                    self.tally.by.extend(answer.json()["id"].as_str().map(str::to_owned));
+                    self.tally
+                        .by
+                        .extend(answer.json()["id"].as_str().map(str::to_owned));
                 }
                 Ok(answer) => self.lost(&format!("{} {}", answer.status, answer.text())),
                 Err(error) => {
@@ -124,7 +129,10 @@ impl Client {
         self.tally
     }
 
-    fn ask(&mut self, connection: &mut Option<BufReader<std::net::TcpStream>>) -> std::io::Result<Answer> {
+    fn ask(
+        &mut self,
+        connection: &mut Option<BufReader<std::net::TcpStream>>,
+    ) -> std::io::Result<Answer> {
         if !self.keeps {
             return http::get_from(self.address, "/whoami", PATIENCE);
         }
@@ -144,9 +152,15 @@ impl Client {
     fn lost(&mut self, why: &str) {
         self.tally.lost += 1;
         if self.tally.reasons.len() < REASONS_KEPT {
-            let kind = if self.keeps { "keep-alive" } else { "new connection" };
+            let kind = if self.keeps {
+                "keep-alive"
+            } else {
+                "new connection"
+            };
             let at = now() - self.began;
-            self.tally.reasons.push(format!("{kind}, after {at:?}: {why}"));
+            self.tally
+                .reasons
+                .push(format!("{kind}, after {at:?}: {why}"));
         }
     }
 }
