@@ -29,7 +29,9 @@ fn a_read_only_root_really_is_read_only_and_the_hardening_is_in_the_kernel() {
     let answer = journey.post("/break-in").json();
     for attempt in answer.as_array().expect("attempts") {
         println!("{attempt}");
-        assert_eq!(attempt["succeeded"], false, "{attempt}");
+        // What is written to memory goes with the replica.
+        let in_memory = attempt["what"] == "hide a file in memory";
+        assert_eq!(attempt["succeeded"], in_memory, "{attempt}");
     }
     assert_eq!(
         events.actions(),

@@ -12,7 +12,7 @@ use super::support::{Journey, variable};
 const ASKED: &str = "PHOENIXD_JOURNEY_RESOLVE";
 
 const SERVICE: &str = "user: \"1234:2345\"
-environment: { DEMO_MISCHIEF: \"1\", GREETING: \"hello, world\" }
+environment: { GREETING: \"hello, world\" }
 hostname: phoenix
 networks:
   front: { aliases: [shop, www] }

@@ -102,7 +102,7 @@ fn what_is_no_compose_file_is_refused() {
     refused(&journey, "no YAML", &["compose.yaml:"]);
 
     journey.write("#!/bin/sh\necho \"services\"\nexit 0\n");
-    refused(&journey, "a script", &["compose.yaml:1:"]);
+    refused(&journey, "a script", &["compose.yaml:2:"]);
 
     fs::write(
         journey.file(),
@@ -113,7 +113,9 @@ fn what_is_no_compose_file_is_refused() {
 
     let line = "# a comment of sixty-four bytes, which is nothing that matters.\n";
     journey.write(&line.repeat((100 << 20) / line.len()));
-    refused(&journey, "100 MB", &["compose.yaml", "larger"]);
+    let output = refused(&journey, "100 MB", &["compose.yaml", "too large", "help"]);
+    // It is not read to its end, and no other size than its own is told.
+    assert!(!output.stderr.contains("4194304"), "{}", output.stderr);
 
     let mut bomb = "x-0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
     for level in 1..30 {

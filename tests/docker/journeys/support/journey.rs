@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
+use phoenixd::demo::project::MISCHIEF_VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -93,7 +94,10 @@ impl Journey {
             "services:\n  web:\n    image: {}\n    ports: [\"127.0.0.1:{}:8080\"]\n    deploy: {{ replicas: {replicas} }}\n",
             self.image.name, self.port
         );
-        text += &default("environment:", "    environment: { DEMO_MISCHIEF: \"1\" }");
+        text += &default(
+            "environment:",
+            &format!("    environment: {{ {MISCHIEF_VARIABLE}: \"1\" }}"),
+        );
         text += &default("stop_grace_period:", "    stop_grace_period: 5s");
         text += &service;
         text += "    x-phoenix:\n";
