@@ -83,12 +83,12 @@ fn a_service_that_asks_for_too_much_or_is_misspelt_is_refused() {
     refused_line(&journey, "", "tll: 1h", "tll", &["tll", "ttl"]);
     refused_line(&journey, "", "ttl: 2s", "ttl: 2s", &["2s"]);
     refused_line(&journey, "pid: host", "", "pid: host", &["host"]);
-    let all = journey.web(2, "privileged: true\nuser: root\nenviroment: {}", "tll: 1h");
+    let all = journey.web(2, "privileged: true\npid: host\nenviroment: {}", "tll: 1h");
     journey.write(&all);
     refused(
         &journey,
         "all at once",
-        &["privileged", "root", "enviroment", "tll"],
+        &["privileged", "pid", "enviroment", "tll"],
     );
 }
 

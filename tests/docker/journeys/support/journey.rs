@@ -347,9 +347,7 @@ impl Drop for Journey {
         let failed = std::thread::panicking();
         if failed {
             println!("the supervisors of {} said:\n{}", self.project, self.log());
-            if let Ok(answer) = self.engine.call("GET", "/containers/json?all=1", None) {
-                println!("the engine has:\n{:#}", answer.json());
-            }
+            println!("the engine has: {:#?}", self.containers());
         }
         let mut left = self.engine.remove_all(&self.label());
         left.extend(
