@@ -94,7 +94,10 @@ fn heading(rig: &mut Rig) -> Result<(), Failure> {
     let size = std::fs::metadata(&rig.phoenixd)?.len();
     let cpus = std::thread::available_parallelism()?;
     let load = std::fs::read_to_string("/proc/loadavg")?;
-    println!("date      {}", jiff::Timestamp::now().round(jiff::Unit::Second)?);
+    println!(
+        "date      {}",
+        jiff::Timestamp::now().round(jiff::Unit::Second)?
+    );
     println!(
         "engine    {} (API {})",
         text(&version["Version"]),

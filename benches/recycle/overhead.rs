@@ -112,7 +112,11 @@ fn raw_recycle(
         note(calls, name, milliseconds(now - last));
         last = now;
     };
-    let made = engine.call("POST", &format!("/containers/create?name={name}"), Some(body))?;
+    let made = engine.call(
+        "POST",
+        &format!("/containers/create?name={name}"),
+        Some(body),
+    )?;
     let id = made["Id"].as_str().ok_or("a create without an id")?;
     step("create");
     engine.call("POST", &format!("/containers/{id}/start"), None)?;
@@ -223,12 +227,7 @@ fn journal_steps(rig: &Rig, file: &Path) -> Result<Vec<(String, Samples)>, Failu
     Ok(steps)
 }
 
-fn report(
-    ours: &Figures,
-    raw: &Figures,
-    calls: &Figures,
-    journal: &[(String, Samples)],
-) -> bool {
+fn report(ours: &Figures, raw: &Figures, calls: &Figures, journal: &[(String, Samples)]) -> bool {
     let events = STEPS[7];
     println!(
         "\nrecycle: {} alternating pairs, ms            median          quartiles          min .. max",
@@ -242,7 +241,14 @@ fn report(
         }
     }
     println!("  raw, by call:");
-    for name in ["create", "start", "inspect", "first answer", "stop", "remove"] {
+    for name in [
+        "create",
+        "start",
+        "inspect",
+        "first answer",
+        "stop",
+        "remove",
+    ] {
         println!("    {name:<35} {:.1}", calls[name]);
     }
     println!("  phoenixd, by its journal (whole ms):");
@@ -254,9 +260,16 @@ fn report(
     println!("  ratio, pair by pair, events          {pairwise:.3}");
     println!("  ratio, pair by pair, wall            {wall:.3}");
     let by_wall = ours[WALL].median() / raw[WALL].median();
-    println!("  ratio of the medians, wall           {by_wall:>8.3}   (with a process started on one side; no limit)");
+    println!(
+        "  ratio of the medians, wall           {by_wall:>8.3}   (with a process started on one side; no limit)"
+    );
     let by_events = ours[events].median() / raw[events].median();
-    judge("recycle / raw calls, medians, by events", by_events, LIMIT, "x")
+    judge(
+        "recycle / raw calls, medians, by events",
+        by_events,
+        LIMIT,
+        "x",
+    )
 }
 
 fn wall_nanos() -> i64 {

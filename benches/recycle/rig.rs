@@ -260,7 +260,11 @@ impl Rig {
             engine,
             format!("/containers/json?all=true&filters={filters}"),
         )? {
-            engine.call("DELETE", &format!("/containers/{id}?force=true&v=true"), None)?;
+            engine.call(
+                "DELETE",
+                &format!("/containers/{id}?force=true&v=true"),
+                None,
+            )?;
         }
         for id in list(engine, format!("/networks?filters={filters}"))? {
             engine.call("DELETE", &format!("/networks/{id}"), None)?;

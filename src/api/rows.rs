@@ -35,6 +35,12 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
         }),
         engine_error: status.engine_error.clone(),
         replicas: rows(status, now),
+        unverified: status
+            .replicas
+            .iter()
+            .filter(|replica| replica.is_unverified())
+            .map(|replica| replica.replica.to_string())
+            .collect(),
         services: status
             .services
             .iter()

@@ -20,6 +20,8 @@ pub struct StatusBody {
     pub engine_error: Option<String>,
     /// Every replica, and one row for every missing one.
     pub replicas: Vec<Row>,
+    /// Replicas whose hardening could not be verified in the kernel: `/proc` is not the engine's host's.
+    pub unverified: Vec<String>,
     /// Every service of the file that is a phoenix.
     pub services: BTreeMap<String, ServiceBody>,
     /// Who answers.

@@ -50,7 +50,7 @@ pub(super) struct Global {
 /// `docker compose logs` has.
 #[derive(Debug, Default, Args)]
 pub(super) struct Files {
-    /// Compose file; repeat to merge several [default: compose.yaml, compose.yml, docker-compose.yaml or docker-compose.yml]
+    /// Compose file; merging several is not supported yet [default: compose.yaml, compose.yml, docker-compose.yaml or docker-compose.yml]
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Files {
 /// The same where `-f` means something else.
 #[derive(Debug, Default, Args)]
 pub(super) struct LongFiles {
-    /// Compose file; repeat to merge several
+    /// Compose file; merging several is not supported yet
     #[arg(long = "file", value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }

@@ -34,6 +34,12 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
         if let Some(error) = &status.engine_error {
             complain(&format!("warning: the engine does not answer: {}\n", report::escape(error)));
         }
+        if !status.unverified.is_empty() {
+            complain(&format!(
+                "note: hardening not verified in the kernel for {}: /proc is not the engine's host's\n",
+                report::escape(&status.unverified.join(", "))
+            ));
+        }
         Ok(status.replicas)
     })?;
     let text = match format {

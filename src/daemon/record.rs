@@ -1,7 +1,8 @@
 //! What goes into the journal, and how it is worded.
 
 use crate::journal::{Kind, Record};
-use crate::reconcile::{Action, Command, Event, Outcome, Reason, Sight};
+use crate::reconcile::{Action, Command, ContainerState, Event, Outcome, Reason, Sight, World};
+use crate::spec::ReplicaName;
 
 /// An action is about to be called.
 pub(super) fn began(action: &Action, reason: &Reason) -> Record {
@@ -25,25 +26,29 @@ pub(super) fn ended(action: &Action, outcome: &Outcome) -> Record {
     }
 }
 
-/// Something that happened outside, where it is worth a record: what every listing repeats is not.
-pub(super) fn of_event(event: &Event) -> Option<Record> {
+/// Something that happened outside, where it is worth a record: only what changes what was known.
+pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
     match event {
         Event::Seen {
             id, observed: None, ..
-        } => Some(Record::new(Kind::Seen).container(id).outcome("gone")),
+        } => {
+            let (replica, _) = world.known(id)?;
+            Some(of_replica(Record::new(Kind::Seen).container(id), replica).outcome("gone"))
+        }
         Event::Seen {
             id,
             observed: Some(observed),
             ..
         } => {
-            let record = Record::new(Kind::Seen)
-                .container(id)
-                .outcome(format!("{:?}", observed.state));
+            let known = world.known(id);
+            if known.is_some_and(|(_, state)| *state == observed.state) {
+                return None;
+            }
+            let record = with_state(Record::new(Kind::Seen).container(id), &observed.state);
             Some(match &observed.identity {
-                Some(identity) => record
-                    .service(&identity.replica.service)
-                    .replica(&identity.replica)
-                    .generation(identity.generation),
+                Some(identity) => {
+                    of_replica(record, &identity.replica).generation(identity.generation)
+                }
                 None => record,
             })
         }
@@ -60,6 +65,37 @@ pub(super) fn of_event(event: &Event) -> Option<Record> {
         | Event::Command(_)
         | Event::Began { .. }
         | Event::Ended { .. } => None,
+    }
+}
+
+/// The kernel of the engine's host cannot be asked: what hardening there is, is the engine's word alone.
+pub(super) fn unverified(replica: &ReplicaName) -> Record {
+    of_replica(Record::new(Kind::Note), replica)
+        .reason("the kernel cannot be asked: /proc is not the engine's host's")
+}
+
+fn of_replica(record: Record, replica: &ReplicaName) -> Record {
+    record.service(&replica.service).replica(replica)
+}
+
+/// A container's state in words that scripts may read.
+fn with_state(record: Record, state: &ContainerState) -> Record {
+    let record = record.detail("now", state.name());
+    match state {
+        ContainerState::Exited { code, oom, error } => {
+            let record = record.detail("exit_code", *code).detail("oom", *oom);
+            if error.is_empty() {
+                record
+            } else {
+                record.detail("error", error.as_str())
+            }
+        }
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Restarting
+        | ContainerState::Removing
+        | ContainerState::Dead => record,
     }
 }
 
@@ -117,7 +153,7 @@ fn with_sight(record: Record, sight: &Sight) -> Record {
         Sight::Nothing => record,
         Sight::Gone { .. } => record.detail("now", "gone"),
         Sight::Container { observed, .. } => {
-            let record = record.detail("now", format!("{:?}", observed.state));
+            let record = with_state(record, &observed.state);
             if record.container_id.is_none() {
                 record.container(&observed.id)
             } else {

@@ -2,7 +2,7 @@
 //!
 //! Every action is in the journal before its call, and its outcome after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::docker::Engine;
 use crate::journal::Journal;
 use crate::probe::Probed;
 use crate::reconcile::{
-    Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Status, Step, Targets,
-    World,
+    Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Sight, Status, Step,
+    Targets, World,
 };
 use crate::spec::{ReplicaName, ServiceName};
 
@@ -67,8 +67,10 @@ pub(super) struct Supervisor<E> {
 pub(super) struct Told {
     failures: BTreeMap<ServiceName, u32>,
     ready: BTreeMap<ServiceName, u32>,
-    overdue: BTreeMap<ReplicaName, bool>,
+    overdue: BTreeSet<ReplicaName>,
+    unverified: BTreeSet<ReplicaName>,
     journal_fails: bool,
+    kernel_unavailable: bool,
 }
 
 impl<E: Engine> Supervisor<E> {
@@ -147,7 +149,7 @@ impl<E: Engine> Supervisor<E> {
     }
 
     fn apply_seen(&mut self, event: Event) {
-        if let Some(record) = record::of_event(&event) {
+        if let Some(record) = record::of_event(&event, &self.world) {
             self.journal.note(record);
         }
         self.world.apply(now(), event);
@@ -215,7 +217,9 @@ impl<E: Engine> Supervisor<E> {
             },
         );
         if matches!(action, Action::Drain { .. }) {
-            // Remembered by the world; the route table follows from it.
+            // Remembered by the world; the route table follows from it. There is no call that could fail.
+            self.journal
+                .note(record::ended(&action, &Outcome::Done(Sight::Nothing)));
             return;
         }
         let engine = Arc::clone(&self.engine);
@@ -275,7 +279,15 @@ impl<E: Engine> Supervisor<E> {
     fn command(&mut self, command: Command) {
         self.journal.note(record::asked(&command));
         match &command {
-            Command::Recycle { services, .. } => info!(?services, "recycle was asked for"),
+            Command::Recycle { services, .. } => {
+                let names: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
+                let services = if names.is_empty() {
+                    "all".to_owned()
+                } else {
+                    names.join(", ")
+                };
+                info!(services, "recycle was asked for");
+            }
             Command::Down { volumes } => info!(volumes, "down was asked for"),
         }
         self.world.apply(now(), Event::Command(command));
@@ -300,6 +312,20 @@ impl<E: Engine> Supervisor<E> {
         }
     }
 
+    /// Once for the whole supervisor in the log, once for each replica in the journal.
+    fn tell_unverified(&mut self, replica: &ReplicaName) {
+        if !self.told.kernel_unavailable {
+            self.told.kernel_unavailable = true;
+            warn!(
+                "hardening cannot be verified in the kernel: /proc is not the engine's host's; in a container, run \
+                 phoenixd with `pid: host`"
+            );
+        }
+        if self.told.unverified.insert(replica.clone()) {
+            self.journal.note(record::unverified(replica));
+        }
+    }
+
     /// One line for each change that a person wants to know of.
     fn tell(&mut self, status: &Status) {
         for (name, service) in &status.services {
@@ -319,15 +345,16 @@ impl<E: Engine> Supervisor<E> {
         }
         self.told
             .overdue
-            .retain(|name, _| status.replicas.iter().any(|row| row.replica == *name));
-        for row in status.replicas.iter().filter(|row| row.overdue) {
-            if self
-                .told
-                .overdue
-                .insert(row.replica.clone(), true)
-                .is_none()
-            {
+            .retain(|name| status.replicas.iter().any(|row| row.replica == *name));
+        self.told
+            .unverified
+            .retain(|name| status.replicas.iter().any(|row| row.replica == *name));
+        for row in &status.replicas {
+            if row.overdue && self.told.overdue.insert(row.replica.clone()) {
                 error!(replica = %row.replica, "past its deadline: no replacement is healthy");
+            }
+            if row.is_unverified() {
+                self.tell_unverified(&row.replica);
             }
         }
         let failing = self.journal.failing();

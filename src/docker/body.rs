@@ -6,7 +6,7 @@
 //!
 //! Not here: what is forced (`spec::resolve`), the hash over it (`hash`), networks and volumes (`resources`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -94,8 +94,8 @@ fn host_config(container: &ContainerSpec) -> HostConfig {
         binds: some_if_any(binds),
         mounts: some_if_any(mounts),
         tmpfs: some_if_any(container.tmpfs.iter().map(tmpfs_entry)),
-        cap_add: some_list(&container.cap_add),
-        cap_drop: some_list(&container.cap_drop),
+        cap_add: capabilities(&container.cap_add),
+        cap_drop: capabilities(&container.cap_drop),
         security_opt: some_list(&container.security_opt),
         readonly_rootfs: container.read_only,
         // The supervisor owns rebirth.
@@ -204,8 +204,8 @@ fn split_mounts(mounts: &[Mount]) -> (Vec<String>, Vec<WireMount>) {
     (binds, others)
 }
 
-/// `source:target:ro,z,rprivate,nocopy`, for what can be written so: only `Binds` makes a missing directory of the
-/// host and relabels for `SELinux`, only `Mounts` takes a subpath, a colon in a path, or no source.
+/// `source:target:ro,z,rprivate`, for what is written so: only `Binds` makes a missing directory of the host and
+/// relabels for `SELinux`; only `Mounts` takes a subpath, a colon in a path, or no source.
 fn bind_text(mount: &Mount) -> Option<String> {
     let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
     let source = match &mount.source {
@@ -224,18 +224,10 @@ fn bind_text(mount: &Mount) -> Option<String> {
         }
         MountSource::Volume {
             name,
-            nocopy,
+            nocopy: false,
             subpath: None,
-        } => {
-            if *nocopy {
-                options.push("nocopy");
-            }
-            name.as_str()
-        }
-        MountSource::Volume {
-            subpath: Some(_), ..
-        }
-        | MountSource::Anonymous => return None,
+        } => name.as_str(),
+        MountSource::Volume { .. } | MountSource::Anonymous => return None,
     };
     (!source.contains(':') && !mount.target.contains(':'))
         .then(|| format!("{source}:{}:{}", mount.target, options.join(",")))
@@ -275,6 +267,7 @@ fn wire_mount(mount: &Mount) -> WireMount {
         },
         MountSource::Anonymous => WireMount {
             typ: Some(MountType::VOLUME),
+            volume_options: Some(MountVolumeOptions::default()),
             ..base
         },
     }
@@ -291,6 +284,19 @@ fn propagation_of(text: &str) -> MountBindOptionsPropagationEnum {
         // What Docker takes where nothing is said, and the narrowest.
         _ => P::RPRIVATE,
     }
+}
+
+/// One spelling of each, sorted, as Docker's client sends them (moby v28.5.2, `client`, `normalizeCapabilities`).
+fn capabilities(names: &[String]) -> Option<Vec<String>> {
+    let names: BTreeSet<String> = names
+        .iter()
+        .map(|name| match name.to_ascii_uppercase() {
+            all if all == "ALL" => all,
+            prefixed if prefixed.starts_with("CAP_") => prefixed,
+            bare => format!("CAP_{bare}"),
+        })
+        .collect();
+    some_if_any(names)
 }
 
 fn tmpfs_entry(mount: &TmpfsMount) -> (String, String) {

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use bollard::models::NetworkConnectRequest;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions,
-    StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptions, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures::Stream;
 
@@ -154,31 +153,7 @@ impl Engine for Docker {
     }
 
     async fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
-        let found = self
-            .call(
-                "inspect network",
-                LOOK,
-                self.api
-                    .inspect_network(name.as_str(), None::<InspectNetworkOptions>),
-            )
-            .await;
-        let id = match found {
-            // The engine takes the beginning of an id for a name: that would be somebody else's network.
-            Ok(network) if network.name.as_deref() != Some(name.as_str()) => return Ok(()),
-            Ok(network) => network.id.ok_or(Error::Malformed { field: "Id" })?,
-            Err(Error::NotFound { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let removed = self
-            .call("remove network", CHANGE, self.api.remove_network(&id))
-            .await;
-        match removed {
-            // 403 "network … has active endpoints" (20.10.24, 28.5.2).
-            Err(Error::Refused { message, .. }) if message.contains("active endpoints") => {
-                Err(Error::Conflict { message })
-            }
-            other => gone_is_done(other),
-        }
+        resources::remove_network(self, name).await
     }
 
     async fn create_volume(&self, project: &ProjectName, volume: &VolumeSpec) -> Result<(), Error> {
@@ -300,7 +275,7 @@ impl Docker {
 }
 
 /// Removing or stopping what is not there has nothing to do.
-fn gone_is_done(called: Result<(), Error>) -> Result<(), Error> {
+pub(super) fn gone_is_done(called: Result<(), Error>) -> Result<(), Error> {
     match called {
         Err(Error::NotFound { .. }) => Ok(()),
         other => other,

@@ -2,14 +2,15 @@
 //!
 //! Not here: which of them are wanted, and when they are removed (`reconcile`).
 
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::query_parameters::ListNetworksOptionsBuilder;
 use hyper::http::Method;
 
 use super::body::{some_map, to_json};
 use super::connect::within;
 use super::transport::request_with;
 use super::{Docker, Error, calls, labels};
-use crate::spec::{IpamPool, NetworkSpec, ProjectName, VolumeSpec};
+use crate::spec::{IpamPool, NetworkName, NetworkSpec, ProjectName, VolumeSpec};
 
 /// Docker Compose's labels (docker/compose v2.40.3, `pkg/api/labels.go`).
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -41,9 +42,80 @@ pub(super) async fn create_network(
     )
     .await;
     match created {
-        Ok(_) => Ok(()),
+        Ok(_) => keep_one(docker, &network.name).await,
         Err(Error::Conflict { message }) if is_name_taken(&message) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Removes what of phoenixd's networks of a name is not the oldest. 20.10.24 checks for the name and then makes the
+/// network, without a lock between the two, so that two who ask at once get two networks; every reference by name is
+/// then refused as ambiguous.
+async fn keep_one(docker: &Docker, name: &NetworkName) -> Result<(), Error> {
+    let mut same = named(docker, name).await?;
+    same.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+    for younger in same.iter().skip(1).filter(|network| is_ours(network)) {
+        remove_by_id(docker, younger).await?;
+    }
+    Ok(())
+}
+
+/// Removes a network by its id: for a name the engine would also take the beginning of somebody else's id.
+pub(super) async fn remove_network(docker: &Docker, name: &NetworkName) -> Result<(), Error> {
+    let same = named(docker, name).await?;
+    let is_ambiguous = same.len() > 1;
+    for network in same
+        .iter()
+        .filter(|network| !is_ambiguous || is_ours(network))
+    {
+        remove_by_id(docker, network).await?;
+    }
+    Ok(())
+}
+
+/// The networks of exactly this name; the engine's own filter takes it for a part of one.
+async fn named(docker: &Docker, name: &NetworkName) -> Result<Vec<Network>, Error> {
+    let filters = [("name".to_owned(), vec![name.to_string()])];
+    let options = ListNetworksOptionsBuilder::new()
+        .filters(&filters.into_iter().collect())
+        .build();
+    let mut networks = docker
+        .call(
+            "list networks",
+            calls::LOOK,
+            docker.api.list_networks(Some(options)),
+        )
+        .await?;
+    networks.retain(|network| network.name.as_deref() == Some(name.as_str()));
+    Ok(networks)
+}
+
+/// phoenixd made it, for whatever project.
+fn is_ours(network: &Network) -> bool {
+    network
+        .labels
+        .as_ref()
+        .is_some_and(|labels| labels.contains_key(labels::PROJECT))
+}
+
+async fn remove_by_id(docker: &Docker, network: &Network) -> Result<(), Error> {
+    let id = network
+        .id
+        .as_deref()
+        .ok_or(Error::Malformed { field: "Id" })?;
+    let removed = docker
+        .call(
+            "remove network",
+            calls::CHANGE,
+            docker.api.remove_network(id),
+        )
+        .await;
+    match removed {
+        // 403 "network … has active endpoints" (20.10.24, 28.5.2).
+        Err(Error::Refused { message, .. }) if message.contains("active endpoints") => {
+            Err(Error::Conflict { message })
+        }
+        other => calls::gone_is_done(other),
     }
 }
 

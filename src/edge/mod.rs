@@ -87,7 +87,7 @@ pub async fn run(
     apply(&switch, &mut routes, &reports);
     let connections = TaskTracker::new();
     let mut acceptors = accept::start(listeners, limits, &switch, &connections, &shutdown);
-    let mut finished = pin!(finish(&mut acceptors, &connections));
+    let mut finished = pin!(finish(&mut acceptors, &connections, &shutdown));
     let mut pace = interval(REPORT_INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut has_supervisor = true;
@@ -122,7 +122,15 @@ async fn next_count(pace: &mut Interval, counted: &Notify) {
     counted.notified().await;
 }
 
-async fn finish(acceptors: &mut JoinSet<()>, connections: &TaskTracker) {
+async fn finish(
+    acceptors: &mut JoinSet<()>,
+    connections: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    if acceptors.is_empty() {
+        // Without ports there is nobody to wait for, and still reports to send.
+        shutdown.cancelled().await;
+    }
     while let Some(ended) = acceptors.join_next().await {
         if let Err(error) = ended
             && error.is_panic()

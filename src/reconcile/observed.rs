@@ -156,6 +156,19 @@ pub struct VolumeSeen {
 }
 
 impl ContainerState {
+    /// Its name in the journal: Docker's own.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Exited { .. } => "exited",
+            Self::Removing => "removing",
+            Self::Dead => "dead",
+        }
+    }
+
     /// Its process exists, or is about to.
     pub fn is_live(&self) -> bool {
         match self {

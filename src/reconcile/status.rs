@@ -50,6 +50,13 @@ pub struct ReplicaStatus {
     pub health: Health,
 }
 
+impl ReplicaStatus {
+    /// It runs, and the kernel could not be asked about its hardening.
+    pub fn is_unverified(&self) -> bool {
+        self.verified.is_none() && self.born_at.is_some()
+    }
+}
+
 /// One service.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ServiceStatus {

@@ -9,8 +9,8 @@ use super::requests::Request;
 use super::rotation;
 use super::service::Service;
 use super::{
-    Action, Command, Desired, EdgeReport, Event, Failure, FailureKind, Limits, Outcome, Reason,
-    RequestId, Routes, Sight, Subject, Time,
+    Action, Command, ContainerState, Desired, EdgeReport, Event, Failure, FailureKind, Limits,
+    Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
 };
 use crate::spec::{ContainerId, NetworkName, ProjectName, ReplicaName, ServiceName, VolumeName};
 
@@ -92,6 +92,15 @@ impl World {
             down: None,
             requests: BTreeMap::new(),
         }
+    }
+
+    /// What is known of a container of the project: which replica it is, and its last state.
+    pub fn known(&self, id: &ContainerId) -> Option<(&ReplicaName, &ContainerState)> {
+        let replica = self
+            .replicas
+            .values()
+            .find(|replica| replica.id() == Some(id))?;
+        Some((&replica.name, &replica.observed.as_ref()?.state))
     }
 
     /// Takes in what happened. Total: what does not fit is dropped.

@@ -3,6 +3,13 @@
 //!
 //! Not here: what only a real engine has (`/proc`, images, logs), and faults, which only the simulated one has.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
 mod containers;
 mod resources;
 

@@ -2,16 +2,12 @@
 //!
 //! The engine is that of `DOCKER_HOST`, else of the default socket. Tests run in parallel, and beside whatever else
 //! the engine runs: each has a project of its own, and removes only that.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
+mod engine;
 mod fixture;
 mod image;
 mod journeys;

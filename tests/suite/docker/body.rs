@@ -82,6 +82,18 @@ fn what_is_cleared_is_sent_and_what_is_inherited_is_not() {
 }
 
 #[test]
+fn a_capability_has_one_spelling() {
+    let caps = body(ContainerSpec {
+        cap_add: texts(&["net_raw", "CAP_CHOWN", "chown", "Cap_Net_Raw"]),
+        cap_drop: texts(&["all"]),
+        ..ContainerSpec::of_image(ImageRef::new("web:1"))
+    })["HostConfig"]
+        .take();
+    assert_eq!(caps["CapAdd"], json!(["CAP_CHOWN", "CAP_NET_RAW"]));
+    assert_eq!(caps["CapDrop"], json!(["ALL"]));
+}
+
+#[test]
 fn a_label_of_the_user_cannot_pretend_to_be_ours() {
     let labels = body(ContainerSpec {
         labels: pairs(&[("phoenixd.service", "other"), ("phoenixd.spec-hash", "0")]),

@@ -79,7 +79,7 @@ async fn every_call_gives_up_in_its_time() {
             ("inspect", 10),
             ("remove", 30),
             ("create network", 30),
-            ("inspect network", 10),
+            ("list networks", 10),
             ("remove volume", 30),
             ("inspect image", 10),
             ("events", 10),
@@ -136,7 +136,11 @@ async fn what_is_done_already_counts_as_done() {
             docker.stop(&id(), Some(Duration::ZERO)).await.unwrap();
         }
     }
-    let fake = always(|| refusal(404, "no such thing"));
+    let fake = Fake::new(|asked| match asked {
+        "GET /version" => version("1.41", "1.12"),
+        "GET /v1.41/networks" => answer(200, json!([])),
+        _ => refusal(404, "no such thing"),
+    });
     let docker = fake.connect().await.unwrap();
     assert_eq!(docker.inspect(&id()).await.unwrap(), None);
     assert_eq!(docker.find("shop-web-1").await.unwrap(), None);
@@ -225,9 +229,9 @@ async fn a_container_that_vanishes_while_it_is_listed_is_left_out() {
 async fn the_beginning_of_somebody_s_id_is_not_a_name() {
     let fake = Fake::new(|asked| match asked {
         "GET /version" => version("1.41", "1.12"),
-        "GET /v1.41/networks/cafe" => answer(
+        "GET /v1.41/networks" => answer(
             200,
-            json!({"Name": "theirs", "Id": "cafe0123", "Labels": {}}),
+            json!([{"Name": "xcafex", "Id": "n1"}, {"Name": "theirs", "Id": "cafe0123"}]),
         ),
         "GET /v1.41/containers/cccc/json" => answer(200, running()),
         other => unreachable!("{other}"),
@@ -238,6 +242,51 @@ async fn the_beginning_of_somebody_s_id_is_not_a_name() {
         .await
         .unwrap();
     assert_eq!(docker.find("cccc").await.unwrap(), None);
+}
+
+/// Three of one name: ours and older, somebody else's, ours and younger.
+fn three_of_a_name() -> Fake {
+    Fake::new(|asked| match asked {
+        "GET /version" => version("1.41", "1.12"),
+        "POST /v1.41/networks/create" => answer(201, json!({"Id": "n3", "Warning": ""})),
+        "GET /v1.41/networks" => answer(
+            200,
+            json!([
+                {"Name": "shop_front", "Id": "n3", "Created": "2026-01-01T00:00:03Z", "Labels": {"phoenixd.project": "shop"}},
+                {"Name": "shop_front", "Id": "n1", "Created": "2026-01-01T00:00:01Z", "Labels": {"phoenixd.project": "shop"}},
+                {"Name": "shop_front", "Id": "n2", "Created": "2026-01-01T00:00:02Z", "Labels": {}},
+                {"Name": "shop_front_2", "Id": "n4", "Created": "2026-01-01T00:00:02Z", "Labels": {"phoenixd.project": "shop"}},
+            ]),
+        ),
+        _ => answer(204, json!(null)),
+    })
+}
+
+#[tokio::test]
+async fn of_networks_that_were_made_at_once_the_oldest_stays() {
+    let fake = three_of_a_name();
+    let docker = fake.connect().await.unwrap();
+    docker
+        .create_network(&ProjectName::new("shop"), &front())
+        .await
+        .unwrap();
+    let removed: Vec<_> = fake.requests().split_off(3);
+    assert_eq!(removed, ["DELETE /v1.41/networks/n3"]);
+}
+
+#[tokio::test]
+async fn of_networks_of_one_name_only_ours_are_removed() {
+    let fake = three_of_a_name();
+    let docker = fake.connect().await.unwrap();
+    docker
+        .remove_network(&NetworkName::new("shop_front"))
+        .await
+        .unwrap();
+    let removed: Vec<_> = fake.requests().split_off(2);
+    assert_eq!(
+        removed,
+        ["DELETE /v1.41/networks/n3", "DELETE /v1.41/networks/n1"]
+    );
 }
 
 #[tokio::test]
@@ -276,14 +325,18 @@ fn front() -> NetworkSpec {
 
 #[tokio::test]
 async fn a_network_is_asked_for_once_with_compose_s_labels() {
-    let fake = always(|| answer(201, json!({"Id": "n", "Warning": ""})));
+    let fake = Fake::new(|asked| match asked {
+        "GET /version" => version("1.41", "1.12"),
+        "GET /v1.41/networks" => answer(200, json!([])),
+        _ => answer(201, json!({"Id": "n", "Warning": ""})),
+    });
     let docker = fake.connect().await.unwrap();
     docker
         .create_network(&ProjectName::new("shop"), &front())
         .await
         .unwrap();
     let asked = fake.asked();
-    let (path, body) = asked.last().unwrap();
+    let (path, body) = &asked[1];
     assert_eq!(path, "POST /v1.41/networks/create");
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(
@@ -322,7 +375,9 @@ async fn a_network_in_use_is_a_conflict() {
     for status in [403, 409] {
         let fake = Fake::new(move |asked| match asked {
             "GET /version" => version("1.41", "1.12"),
-            get if get.starts_with("GET") => answer(200, json!({"Name": "shop_front", "Id": "n1"})),
+            get if get.starts_with("GET") => {
+                answer(200, json!([{"Name": "shop_front", "Id": "n1"}]))
+            }
             _ => refusal(
                 status,
                 "error while removing network: network shop_front id n1 has active endpoints",

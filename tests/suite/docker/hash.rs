@@ -16,7 +16,7 @@ fn image() -> ImageId {
 /// A change of this value replaces every replica of every user: it needs a note in the changelog.
 #[test]
 fn the_spec_hash_is_the_same_in_every_run_and_release() {
-    assert_snapshot!(spec_hash(&rich(), &image()), @"e2f1277d5cc86ade3402253fcb396351");
+    assert_snapshot!(spec_hash(&rich(), &image()), @"c368e5d818af146aa1be63207fab6648");
 }
 
 /// A change of one field.
@@ -77,6 +77,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ipc: _,
         cgroup: _,
         storage_opt: _,
+        identity: _,
     } = rich();
     let mut changes: Vec<(&'static str, Change)> = vec![
         ("image", |c| c.image = ImageRef::new("web:2")),
@@ -127,6 +128,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("ipc", |c| c.ipc = Some("shareable".to_owned())),
         ("cgroup", |c| c.cgroup = None),
         ("storage_opt", |c| c.storage_opt.clear()),
+        ("identity", |c| c.identity = true),
         ("tmpfs", |c| c.tmpfs.clear()),
         ("tmpfs, options", |c| c.tmpfs[0].options.clear()),
         ("network", |c| c.network = NetworkMode::None),

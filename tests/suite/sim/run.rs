@@ -1,8 +1,10 @@
 //! The simulation: a queue of what happens when, simulated boot time, and the calls that are under way. Everything
 //! else hangs on it: the supervisor (`shell`), the probes and clients (`outside`), the faults (`chaos`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use phoenixd::daemon::Catalog;
 use phoenixd::docker::Error;
-use phoenixd::reconcile::{Action, Event, Listing, Observed, Outcome, Routes, Target, Time};
+use phoenixd::reconcile::{Action, Event, Listing, Observed, Outcome, Routes, Status, Target, Time};
 use phoenixd::spec::{ContainerId, Published};
 
 use super::chaos::Chaos;
@@ -55,9 +57,10 @@ pub(super) struct Sim {
     pub(super) report_sent: Time,
 }
 
-/// What a run did.
+/// What runs did.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
+    pub(super) seeds: u64,
     pub(super) events: u64,
     pub(super) plans: u64,
     pub(super) actions: u64,
@@ -67,6 +70,56 @@ pub(super) struct Figures {
     pub(super) requests: u64,
     pub(super) cut: u64,
     pub(super) simulated: Duration,
+    pub(super) took: Duration,
+    /// Hashes of what the replicas were.
+    pub(super) states: BTreeSet<u64>,
+}
+
+impl Figures {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.events += other.events;
+        self.plans += other.plans;
+        self.actions += other.actions;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+        self.births += other.births;
+        self.requests += other.requests;
+        self.cut += other.cut;
+        self.simulated += other.simulated;
+        self.states.extend(&other.states);
+    }
+
+    /// Notes in which stages the replicas are.
+    pub(super) fn saw(&mut self, status: &Status) {
+        let mut hasher = DefaultHasher::new();
+        status.engine_error.is_some().hash(&mut hasher);
+        for row in &status.replicas {
+            (row.replica.service.as_str(), row.stage.name(), row.ready, row.overdue).hash(&mut hasher);
+        }
+        self.states.insert(hasher.finish());
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} seeds, {} simulated hours in {:.1} s: {} faults, {} of them kills of the supervisor; \
+             {} containers born, {} plans, {} actions, {} distinct states; {} requests, {} connections cut",
+            self.seeds,
+            self.simulated.as_secs() / 3600,
+            self.took.as_secs_f64(),
+            self.faults,
+            self.crashes,
+            self.births,
+            self.plans,
+            self.actions,
+            self.states.len(),
+            self.requests,
+            self.cut,
+        )
+    }
 }
 
 /// What happens at an instant.
@@ -89,12 +142,7 @@ pub(super) enum Ev {
     /// A probe begins.
     Probe(ContainerId, u64),
     /// A probe ends.
-    ProbeEnds {
-        id: ContainerId,
-        token: u64,
-        asked_at: Time,
-        timed_out: bool,
-    },
+    ProbeEnds { id: ContainerId, token: u64, asked_at: Time, timed_out: bool },
     /// A table reaches the edge.
     Table(u64, Arc<Routes>),
     /// The edge speaks.
@@ -127,22 +175,14 @@ pub(super) enum Landed {
     Seen(Time, ContainerId, Result<Option<Box<Observed>>, Error>),
 }
 
-impl std::fmt::Debug for Flight {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flight")
-            .field("incarnation", &self.incarnation)
-            .finish_non_exhaustive()
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").field("incarnation", &self.incarnation).finish_non_exhaustive()
     }
 }
 
 impl Sim {
-    pub(super) fn new(
-        seed: u64,
-        setup: Setup,
-        chaos: Chaos,
-        mutant: Option<Mutant>,
-        keep: bool,
-    ) -> Self {
+    pub(super) fn new(seed: u64, setup: Setup, chaos: Chaos, mutant: Option<Mutant>, keep: bool) -> Self {
         let engine = SimEngine::new(seed, setup.project.clone());
         {
             let mut shared = engine.lock();
@@ -176,12 +216,8 @@ impl Sim {
         sim.engine.lock().host.now = sim.now;
         sim.at(Duration::ZERO, Ev::Boot);
         sim.at(Duration::from_secs(1), Ev::Tick);
-        let ports: Vec<Published> = sim
-            .setup
-            .wanted
-            .values()
-            .flat_map(|desired| desired.published.clone())
-            .collect();
+        let ports: Vec<Published> =
+            sim.setup.wanted.values().flat_map(|desired| desired.published.clone()).collect();
         for published in ports {
             sim.at(Duration::from_millis(100), Ev::Dial(published));
         }
@@ -230,10 +266,7 @@ impl Sim {
     /// The machine slept: everything that was to happen happens later, and only the boot clock went on.
     pub(super) fn suspend(&mut self, span: Duration) {
         let queue = std::mem::take(&mut self.queue);
-        self.queue = queue
-            .into_iter()
-            .map(|((at, n), ev)| ((at + span, n), ev))
-            .collect();
+        self.queue = queue.into_iter().map(|((at, n), ev)| ((at + span, n), ev)).collect();
         self.table_sent = self.table_sent + span;
         self.report_sent = self.report_sent + span;
         self.advance(self.now + span);
@@ -260,12 +293,7 @@ impl Sim {
             Ev::List(incarnation) => self.list(incarnation),
             Ev::Hint(incarnation, id) => self.inspect(incarnation, id),
             Ev::Probe(id, token) => self.probe(&id, token),
-            Ev::ProbeEnds {
-                id,
-                token,
-                asked_at,
-                timed_out,
-            } => {
+            Ev::ProbeEnds { id, token, asked_at, timed_out } => {
                 self.probe_ends(id, token, asked_at, timed_out);
             }
             Ev::Table(epoch, table) => self.table_arrives(epoch, table),
@@ -299,20 +327,14 @@ impl Sim {
     /// The supervisor is gone; calls that reached the engine may still do what they were to do.
     pub(super) fn orphan_flights(&mut self) {
         let rng = &mut self.rng;
-        self.flights
-            .retain(|_, flight| flight.polled && flight.acts && rng.chance(500));
+        self.flights.retain(|_, flight| flight.polled && flight.acts && rng.chance(500));
     }
 
     fn fly(&mut self, id: u64) {
-        let Some(mut flight) = self.flights.remove(&id) else {
-            return;
-        };
+        let Some(mut flight) = self.flights.remove(&id) else { return };
         flight.polled = true;
         self.engine.lock().flight = id;
-        let polled = flight
-            .future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+        let polled = flight.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let wakes = std::mem::take(&mut self.engine.lock().wakes);
         for (at, flight) in wakes {
             self.at_time(at, Ev::Flight(flight));
@@ -344,11 +366,7 @@ impl Sim {
             self.judge.disturbed(self.now);
         }
         if let Some(text) = touched {
-            self.judge.fail(
-                self.now,
-                "I6",
-                format!("phoenixd touched what is not its own: {text}"),
-            );
+            self.judge.fail(self.now, "I6", format!("phoenixd touched what is not its own: {text}"));
         }
         for id in births {
             self.figures.births += 1;

@@ -1,8 +1,12 @@
 //! Seeds: what one is, and how many are run.
 
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use phoenixd::reconcile::{Command, Event, Reason, Time};
+use phoenixd::clock::boot_now;
+use phoenixd::reconcile::{Command, Event, Reason};
 use phoenixd::spec::ContainerId;
 
 use super::chaos::Chaos;
@@ -14,65 +18,111 @@ use super::setup::Setup;
 /// How many lines of a transcript a failure shows.
 const TAIL: usize = 120;
 
+/// How long a story is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Length {
+    Short,
+    Long,
+}
+
 /// What became of a seed.
+#[derive(Debug)]
 pub(super) struct Ran {
     pub(super) result: Result<(), Violation>,
     pub(super) figures: Figures,
-    pub(super) transcript: String,
+    transcript: String,
 }
 
 /// One seed from its beginning to its end.
-pub(super) fn run_seed(seed: u64, mutant: Option<Mutant>, keep: bool) -> Ran {
-    let mut sim = Sim::new(
-        seed,
-        Setup::of_seed(seed),
-        Chaos::of_seed(seed),
-        mutant,
-        keep,
-    );
+pub(super) fn run_seed(seed: u64, length: Length, mutant: Option<Mutant>, keep: bool) -> Ran {
+    let mut sim = Sim::new(seed, Setup::of_seed(seed), Chaos::of_seed(seed), mutant, keep);
     let kinds = format!("{:?}", sim.chaos.kinds());
     sim.note(|| format!("seed {seed}: {kinds}"));
-    let result = sim.live(seed);
+    let result = sim.live(seed, length);
     let mut figures = sim.figures.clone();
+    figures.seeds = 1;
     figures.cut = sim.edge.cut;
-    let tail = if keep { usize::MAX } else { TAIL };
-    Ran {
-        result,
-        figures,
-        transcript: sim.transcript.tail(tail),
-    }
+    Ran { result, figures, transcript: sim.transcript.text() }
 }
 
-/// Runs a seed and panics with everything that is needed to understand its failure.
-pub(super) fn check_seed(seed: u64) -> Figures {
-    let ran = run_seed(seed, None, false);
+/// Shows a seed's whole transcript and what became of it.
+pub(super) fn replay(seed: u64) {
+    let ran = run_seed(seed, Length::Long, None, true);
+    println!("{}", ran.transcript);
     if let Err(violation) = ran.result {
-        let again = run_seed(seed, None, true);
-        let lines: Vec<&str> = again.transcript.lines().collect();
-        let from = lines.len().saturating_sub(TAIL);
-        panic!(
-            "seed {seed} breaks {}: {}\n(at {:?}; the whole transcript: PHOENIXD_SIM_SEED={seed} cargo sim)\n{}",
-            violation.invariant,
-            violation.text,
-            violation.at.since_boot(),
-            lines[from..].join("\n"),
-        );
+        panic!("seed {seed} {violation}");
     }
-    ran.figures
+    println!("{}", ran.figures);
+}
+
+/// Runs seeds on every CPU, for so long at most, and panics with everything that is needed to understand a failure.
+pub(super) fn check(seeds: Range<u64>, length: Length, time: Option<Duration>) -> Figures {
+    let began = boot_now();
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let work = || {
+        let mut figures = Figures::default();
+        while !failed.load(Ordering::Relaxed)
+            && time.is_none_or(|time| boot_now().saturating_sub(began) < time)
+        {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let ran = run_seed(seed, length, None, false);
+            figures.add(&ran.figures);
+            if ran.result.is_err() {
+                failed.store(true, Ordering::Relaxed);
+                return Err((seed, length));
+            }
+        }
+        Ok(figures)
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let done: Vec<Result<Figures, (u64, Length)>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cpus).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut all = Figures::default();
+    for figures in done {
+        match figures {
+            Ok(figures) => all.add(&figures),
+            Err((seed, length)) => explain(seed, length),
+        }
+    }
+    all.took = boot_now().saturating_sub(began);
+    all
+}
+
+/// Runs a failed seed again and panics with the end of its transcript.
+fn explain(seed: u64, length: Length) {
+    let ran = run_seed(seed, length, None, true);
+    let lines: Vec<&str> = ran.transcript.lines().collect();
+    let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+    let violation = ran.result.err().map(|violation| violation.to_string()).unwrap_or_default();
+    let replay = match length {
+        Length::Long => format!("PHOENIXD_SIM_SEED={seed} cargo sim"),
+        Length::Short => format!("a regression test with seed {seed} and Length::Short"),
+    };
+    panic!("{tail}\nseed {seed} {violation}\nthe whole transcript: {replay}");
 }
 
 impl Sim {
     /// Trouble, recovery, calm, a restart, and the end.
-    fn live(&mut self, seed: u64) -> Result<(), Violation> {
+    fn live(&mut self, seed: u64, length: Length) -> Result<(), Violation> {
         let mut rng = super::rng::Rng::stream(seed, "story");
         self.at(Duration::from_secs(5), Ev::Chaos);
-        let trouble = rng.span(Duration::from_mins(3), Duration::from_mins(25));
+        let (troubles, calms) = match length {
+            Length::Short => ((1, 6), (1, 3)),
+            Length::Long => ((3, 25), (3, 30)),
+        };
+        let trouble = rng.span(Duration::from_mins(troubles.0), Duration::from_mins(troubles.1));
         self.run_until(self.now + trouble)?;
         self.heal();
         self.run_until(self.now + Duration::from_secs(30))?;
         self.ask_to_recycle();
         self.until("liveness", RECOVERED, Self::is_steady)?;
-        let calm = rng.span(Duration::from_mins(3), Duration::from_mins(30));
+        let calm = rng.span(Duration::from_mins(calms.0), Duration::from_mins(calms.1));
         self.run_until(self.now + calm)?;
         self.until("liveness", RECOVERED, Self::is_steady)?;
         self.restart_changes_nothing()?;
@@ -80,24 +130,13 @@ impl Sim {
     }
 
     /// Lets time pass until it holds, for so long at most.
-    fn until(
-        &mut self,
-        promise: &'static str,
-        bound: Duration,
-        holds: fn(&Self) -> Result<(), String>,
-    ) -> Result<(), Violation> {
+    fn until(&mut self, promise: &'static str, bound: Duration, holds: fn(&Self) -> Result<(), String>) -> Result<(), Violation> {
         let end = self.now + bound;
         loop {
-            let Err(lacks) = holds(self) else {
-                return Ok(());
-            };
+            let Err(lacks) = holds(self) else { return Ok(()) };
             if self.now >= end {
                 let text = format!("after {bound:?}: {lacks}");
-                return Err(Violation {
-                    invariant: promise,
-                    at: self.now,
-                    text,
-                });
+                return Err(Violation { invariant: promise, at: self.now, text });
             }
             self.run_until(self.now + Duration::from_millis(500))?;
         }
@@ -107,43 +146,23 @@ impl Sim {
     fn is_steady(&self) -> Result<(), String> {
         let shared = self.engine.lock();
         let host = &shared.host;
-        for container in host
-            .containers
-            .values()
-            .filter(|container| container.labelled)
-        {
-            let wanted = container
-                .service()
-                .is_some_and(|service| self.setup.wanted.contains_key(service));
+        for container in host.containers.values().filter(|container| container.labelled) {
+            let wanted = container.service().is_some_and(|service| self.setup.wanted.contains_key(service));
             if !wanted {
                 return Err(format!("{} is nobody's", container.name));
             }
         }
-        let Some(shell) = &self.shell else {
-            return Err("no supervisor".to_owned());
-        };
+        let Some(shell) = &self.shell else { return Err("no supervisor".to_owned()) };
         for (name, desired) in &self.setup.wanted {
-            let of: Vec<_> = host
-                .containers
-                .values()
-                .filter(|c| c.service() == Some(name))
-                .collect();
+            let of: Vec<_> = host.containers.values().filter(|c| c.service() == Some(name)).collect();
             let right = of
                 .iter()
                 .filter(|c| c.serves(self.now))
                 .filter(|c| desired.published.is_empty() || self.edge.has(&c.id))
-                .filter(|c| {
-                    c.identity
-                        .as_ref()
-                        .is_some_and(|i| i.spec_hash == desired.spec_hash)
-                })
+                .filter(|c| c.identity.as_ref().is_some_and(|i| i.spec_hash == desired.spec_hash))
                 .count();
             if of.len() != right || right != usize::try_from(desired.replicas).unwrap_or(0) {
-                let waits = shell
-                    .status
-                    .services
-                    .get(name)
-                    .and_then(|status| status.waiting_on.clone());
+                let waits = shell.status.services.get(name).and_then(|status| status.waiting_on.clone());
                 return Err(format!(
                     "{name} has {} containers, {right} of {} are as wanted; it waits on {waits:?}",
                     of.len(),
@@ -167,21 +186,13 @@ impl Sim {
             expires |= self.judge.saw_expiry();
             if !expires && let Some(id) = missing.first() {
                 let text = format!("a restart took {} out of rotation", id.short());
-                return Err(Violation {
-                    invariant: "I1",
-                    at: self.now,
-                    text,
-                });
+                return Err(Violation { invariant: "I1", at: self.now, text });
             }
         }
         let after = self.engine.lock().host.mutations;
         if after > before && !expires {
             let text = format!("{} calls changed something after a restart", after - before);
-            return Err(Violation {
-                invariant: "restart",
-                at: self.now,
-                text,
-            });
+            return Err(Violation { invariant: "restart", at: self.now, text });
         }
         Ok(())
     }
@@ -192,27 +203,14 @@ impl Sim {
         self.deliver(Event::Command(Command::Down { volumes }));
         self.until("down", Duration::from_secs(120), |sim| {
             let finished = sim.shell.as_ref().is_some_and(|shell| shell.finished);
-            if finished {
-                Ok(())
-            } else {
-                Err("not finished".to_owned())
-            }
+            if finished { Ok(()) } else { Err("not finished".to_owned()) }
         })?;
         let shared = self.engine.lock();
-        let left = shared
-            .host
-            .containers
-            .values()
-            .filter(|c| c.labelled)
-            .count();
+        let left = shared.host.containers.values().filter(|c| c.labelled).count();
         let (networks, volumes_left) = shared.host.ours_left();
         if left > 0 || !networks.is_empty() || (volumes && !volumes_left.is_empty()) {
             let text = format!("{left} containers, {networks:?}, {volumes_left:?} are left");
-            return Err(Violation {
-                invariant: "down",
-                at: self.now,
-                text,
-            });
+            return Err(Violation { invariant: "down", at: self.now, text });
         }
         Ok(())
     }
@@ -220,20 +218,9 @@ impl Sim {
     pub(super) fn tick(&mut self) {
         self.at(Duration::from_secs(1), Ev::Tick);
         let shared = self.engine.lock();
-        self.judge.tick(self.now, &shared.host, &self.edge);
+        let status = self.shell.as_ref().map(|shell| &shell.status);
+        self.judge.tick(self.now, &shared.host, &self.edge, status);
     }
-}
-
-#[test]
-fn quick() {
-    for seed in 0..100 {
-        check_seed(seed);
-    }
-}
-
-/// Kept for messages about an instant.
-pub(super) fn seconds(time: Time) -> f64 {
-    time.since_boot().as_secs_f64()
 }
 
 /// Whether a reason is the end of a life.
@@ -243,55 +230,4 @@ pub(super) fn is_expiry(reason: &Reason) -> bool {
         Reason::Replaces { because, .. } | Reason::Drained { because, .. } => is_expiry(because),
         _ => false,
     }
-}
-
-#[test]
-fn survey() {
-    let from: u64 = std::env::var("FROM")
-        .ok()
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(0);
-    let to: u64 = std::env::var("TO")
-        .ok()
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(100);
-    let keep: Option<u64> = std::env::var("PHOENIXD_SIM_SEED")
-        .ok()
-        .and_then(|t| t.parse().ok());
-    if let Some(seed) = keep {
-        let ran = run_seed(seed, None, true);
-        println!("{}", ran.transcript);
-        println!("{:?}", ran.result);
-        return;
-    }
-    let mut found: std::collections::BTreeMap<&str, Vec<(u64, String)>> = Default::default();
-    let mut total = Figures::default();
-    for seed in from..to {
-        let ran = std::panic::catch_unwind(|| run_seed(seed, None, false));
-        match ran {
-            Ok(ran) => {
-                if let Err(v) = ran.result {
-                    found
-                        .entry(v.invariant)
-                        .or_default()
-                        .push((seed, format!("{:?} {}", v.at.since_boot(), v.text)));
-                }
-                total.simulated += ran.figures.simulated;
-                total.plans += ran.figures.plans;
-                total.events += ran.figures.events;
-                total.births += ran.figures.births;
-            }
-            Err(_) => found
-                .entry("panic")
-                .or_default()
-                .push((seed, String::new())),
-        }
-    }
-    for (invariant, seeds) in &found {
-        println!("{invariant}: {}", seeds.len());
-        for (seed, text) in seeds.iter().take(8) {
-            println!("   {seed}: {}", &text[..text.len().min(230)]);
-        }
-    }
-    println!("{total:?}");
 }

@@ -1,6 +1,10 @@
 //! The edge forwards to ready replicas only, never cuts a connection, and reports what it promises.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking, helpers too")]
 
+mod bytes;
+mod life;
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,10 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use phoenixd::edge::{self, Limits, Listeners, Obstacle};
+use phoenixd::edge::{self, Limits, Listeners};
 use phoenixd::reconcile::{Backend, EdgeReport, Routes};
 use phoenixd::spec::{ContainerId, Published, ReplicaName, Serial, ServiceName};
-use rustix::net::{AddressFamily, SocketType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -19,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::support::eventually;
+use crate::support::eventually;
 
 /// Patient enough that only a test of patience runs into it.
 const LIMITS: Limits = Limits {
@@ -372,259 +375,4 @@ async fn without_a_replica_a_connection_is_given_up_in_the_end() {
         Err(io::ErrorKind::ConnectionReset)
     );
     edge.report(|r| open(r) == [("dead", 0)]).await;
-}
-
-#[tokio::test]
-async fn either_side_may_end_its_half_first() {
-    for client_first in [true, false] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let replica = backend("a", listener.local_addr().unwrap());
-        let mut edge = Edge::start(LIMITS);
-        edge.route(1, &[&replica], &[]).await;
-        let client = edge.connect().await;
-        let (server, _) = listener.accept().await.unwrap();
-        let (mut first, mut second) = if client_first {
-            (client, server)
-        } else {
-            (server, client)
-        };
-        first.write_all(b"all I have").await.unwrap();
-        first.shutdown().await.unwrap();
-        let mut heard = String::new();
-        second.read_to_string(&mut heard).await.unwrap();
-        assert_eq!(heard, "all I have");
-        // The other half is still open.
-        edge.report(|r| open(r) == [("a", 1)]).await;
-        second.write_all(b"and the answer").await.unwrap();
-        drop(second);
-        heard.clear();
-        first.read_to_string(&mut heard).await.unwrap();
-        assert_eq!(heard, "and the answer");
-        edge.report(|r| open(r) == [("a", 0)]).await;
-    }
-}
-
-#[tokio::test]
-async fn a_reset_is_passed_on_as_a_reset() {
-    for client_breaks in [true, false] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let replica = backend("a", listener.local_addr().unwrap());
-        let mut edge = Edge::start(LIMITS);
-        edge.route(1, &[&replica], &[]).await;
-        let mut client = edge.connect().await;
-        let (mut server, _) = listener.accept().await.unwrap();
-        // A replica that resets before the edge has seen it answer would count as one that refuses.
-        client.write_all(b"?").await.unwrap();
-        server.read_exact(&mut [0; 1]).await.unwrap();
-        let (breaking, mut other) = if client_breaks {
-            (client, server)
-        } else {
-            (server, client)
-        };
-        breaking.set_zero_linger().unwrap();
-        drop(breaking);
-        let ended = other.read(&mut [0; 1]).await;
-        assert_eq!(
-            ended.map_err(|error| error.kind()),
-            Err(io::ErrorKind::ConnectionReset)
-        );
-        edge.report(|r| open(r) == [("a", 0)]).await;
-    }
-}
-
-/// Bytes that repeat only after a long time, so that a lost or doubled block shows.
-fn pattern(seed: u64) -> impl Iterator<Item = u8> {
-    let mut state = seed;
-    std::iter::repeat_with(move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    })
-}
-
-#[tokio::test]
-async fn twenty_megabytes_each_way_arrive_whole_at_a_slow_reader() {
-    const BYTES: usize = 20_000_000;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let replica = backend("a", listener.local_addr().unwrap());
-    let mut edge = Edge::start(LIMITS);
-    edge.route(1, &[&replica], &[]).await;
-    let mut sides = JoinSet::new();
-    let client = edge.connect().await;
-    let (server, _) = listener.accept().await.unwrap();
-    for (stream, sends, receives) in [(client, 1, 2), (server, 2, 1)] {
-        sides.spawn(async move {
-            let (mut read, mut write) = stream.into_split();
-            let sending = async {
-                let bytes: Vec<u8> = pattern(sends).take(BYTES).collect();
-                write.write_all(&bytes).await.unwrap();
-                write.shutdown().await.unwrap();
-            };
-            let receiving = async {
-                let mut expected = pattern(receives);
-                let mut buffer = vec![0; 100_000];
-                let mut total = 0;
-                loop {
-                    // Slow: reads little, and lets everything else run in between.
-                    tokio::task::yield_now().await;
-                    let count = read.read(&mut buffer[..7919]).await.unwrap();
-                    if count == 0 {
-                        return total;
-                    }
-                    total += count;
-                    assert!(
-                        buffer.iter().take(count).eq(expected
-                            .by_ref()
-                            .take(count)
-                            .collect::<Vec<_>>()
-                            .iter())
-                    );
-                }
-            };
-            let ((), total) = tokio::join!(sending, receiving);
-            assert_eq!(total, BYTES);
-        });
-    }
-    while let Some(side) = sides.join_next().await {
-        side.unwrap();
-    }
-    edge.report(|r| open(r) == [("a", 0)]).await;
-}
-
-#[tokio::test]
-async fn no_connection_is_left_behind() {
-    let mut servers = JoinSet::new();
-    let a = greeter(&mut servers, "a").await;
-    let mut edge = Edge::start(LIMITS);
-    edge.route(1, &[&a], &[]).await;
-    for _ in 0..500 {
-        assert_eq!(edge.ask().await, "a");
-    }
-    edge.report(|r| open(r) == [("a", 0)]).await;
-}
-
-#[tokio::test]
-async fn beyond_the_cap_connections_wait_their_turn() {
-    let mut servers = JoinSet::new();
-    let a = greeter(&mut servers, "a").await;
-    let mut edge = Edge::start(Limits {
-        connections: 2,
-        ..LIMITS
-    });
-    edge.route(1, &[&a], &[]).await;
-    let (mut one, mut two) = (edge.connect().await, edge.connect().await);
-    assert_eq!(ask(&mut one).await.unwrap(), "a");
-    assert_eq!(ask(&mut two).await.unwrap(), "a");
-    let mut three = edge.connect().await;
-    three.write_all(b"?").await.unwrap();
-    assert_eq!(ask(&mut one).await.unwrap(), "a");
-    edge.report(|r| open(r) == [("a", 2)]).await;
-    drop(one);
-    let mut answer = [0; 1];
-    three.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"a");
-}
-
-#[tokio::test]
-async fn at_shutdown_ports_close_at_once_and_connections_may_end() {
-    let mut servers = JoinSet::new();
-    let a = greeter(&mut servers, "a").await;
-    let mut edge = Edge::start(LIMITS);
-    edge.route(1, &[&a], &[]).await;
-    let mut kept = edge.connect().await;
-    assert_eq!(ask(&mut kept).await.unwrap(), "a");
-    edge.shutdown.cancel();
-    let port = BTreeSet::from([edge.port]);
-    eventually(
-        "the port is free",
-        async || Listeners::bind(&port).is_ok(),
-        |free| *free,
-    )
-    .await;
-    assert_eq!(ask(&mut kept).await.unwrap(), "a");
-    // Tables are still applied and reported.
-    let report = edge.route(2, &[], &[&a]).await;
-    assert_eq!(open(&report), [("a", 1)]);
-    assert!(edge.running.try_join_next().is_none());
-    drop(kept);
-    edge.running.join_next().await.unwrap().unwrap();
-    assert_eq!(open(&edge.reports.borrow()), [("a", 0)]);
-}
-
-#[tokio::test]
-async fn the_last_table_stays_when_the_supervisor_is_gone() {
-    let mut servers = JoinSet::new();
-    let a = greeter(&mut servers, "a").await;
-    let mut edge = Edge::start(LIMITS);
-    edge.route(1, &[&a], &[]).await;
-    let (other, _) = watch::channel((0, Arc::new(Routes::default())));
-    drop(std::mem::replace(&mut edge.routes, other));
-    for _ in 0..10 {
-        assert_eq!(edge.ask().await, "a");
-    }
-}
-
-#[tokio::test]
-async fn a_port_in_use_is_named_with_its_holder_and_all_others_are_released() {
-    let ip = Ipv4Addr::new(127, 0, 0, 9);
-    let free = free_port(ip);
-    let taken = std::net::TcpListener::bind((ip, 0)).unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let occupied = Published {
-        host_ip: Some(ip.into()),
-        host_port: port,
-        target: 80,
-    };
-    let error = Listeners::bind(&BTreeSet::from([free, occupied])).unwrap_err();
-    let own = std::process::id();
-    let text = error.to_string();
-    assert!(
-        text.starts_with(&format!(
-            "port `127.0.0.9:{port}:80` cannot be bound: 127.0.0.9:{port} is taken by `"
-        )),
-        "{text}"
-    );
-    assert!(text.ends_with(&format!("(process {own})")), "{text}");
-    assert!(error.hint().contains(&format!("stop process {own}")));
-    let Obstacle::Taken(Some(holder)) = error.obstacle else {
-        panic!("the holder is this process: {text}");
-    };
-    assert_eq!(holder.pid, own);
-    // Whatever was bound before the failure is free again.
-    Listeners::bind(&BTreeSet::from([free])).unwrap();
-}
-
-#[tokio::test]
-async fn a_port_without_an_address_is_bound_for_both_families() {
-    // Ports of other tests come and go; try until one is free on every address.
-    let (listeners, published) = eventually(
-        "a port that is free on every address",
-        async || {
-            let published = Published {
-                host_ip: None,
-                ..free_port(Ipv4Addr::LOCALHOST)
-            };
-            let bound = Listeners::bind(&BTreeSet::from([published])).ok();
-            bound.map(|listeners| (listeners, published))
-        },
-        Option::is_some,
-    )
-    .await
-    .unwrap();
-    let addresses = listeners.addresses();
-    let bound = addresses.get(&published).unwrap();
-    let has_ipv6 =
-        rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None).is_ok_and(|socket| {
-            rustix::net::bind(&socket, &"[::]:0".parse::<SocketAddr>().unwrap()).is_ok()
-        });
-    assert_eq!(bound.len(), if has_ipv6 { 2 } else { 1 });
-    // And it really is taken: for both families, and for this one's loopback.
-    for ip in ["0.0.0.0", "127.0.0.1"] {
-        let other = Published {
-            host_ip: Some(ip.parse().unwrap()),
-            ..published
-        };
-        assert!(Listeners::bind(&BTreeSet::from([other])).is_err(), "{ip}");
-    }
 }
