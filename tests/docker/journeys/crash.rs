@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::support::{Journey, Random, now, pause};
+use super::support::{EventLog, Journey, Random, Supervisor, now, pause, since};
 
-/// Rounds of two kills each: one in the middle of a recycle, one at rest.
-const ROUNDS: u32 = 5;
+/// Rounds of two kills each: one at rest, one in the middle of a recycle.
+const ROUNDS: u32 = 8;
 
 #[test]
 fn a_supervisor_killed_at_any_moment_leaves_a_world_that_the_next_one_takes_over() {
@@ -35,9 +35,13 @@ fn a_supervisor_killed_at_any_moment_leaves_a_world_that_the_next_one_takes_over
         supervisor.kill();
         println!(
             "round {round}: killed {:?} after the recycle began",
-            now() - began
+            since(began)
         );
-        recycle.end();
+        let code = recycle.end().code();
+        assert!(
+            matches!(code, Some(0 | 1)),
+            "a recycle whose supervisor is gone ends with {code:?}"
+        );
     }
     let supervisor = journey.up_ready(2);
     let containers = journey.containers();
@@ -50,20 +54,7 @@ fn a_supervisor_killed_at_any_moment_leaves_a_world_that_the_next_one_takes_over
     );
     supervisor.end();
 
-    // A replica is started once in its whole life, and never a fourth one beside three.
-    let mut starts: BTreeMap<String, u32> = BTreeMap::new();
-    for event in events.seen() {
-        assert_ne!(event["Action"], "restart", "{event:#}");
-        if event["Action"] == "start" {
-            *starts.entry(event["Actor"]["ID"].to_string()).or_default() += 1;
-        }
-    }
-    assert!(
-        starts.values().all(|count| *count == 1),
-        "started twice: {starts:?}"
-    );
-    let actions = events.actions();
-    assert!(events.most_running(0) <= 3, "{actions:#?}");
+    assert_sane(&events, 3);
     assert_eq!(journey.engine.networks(&journey.label()).len(), 1);
     // What it wrote before it was killed still verifies.
     journey.run(&["events"]).success();
@@ -84,6 +75,62 @@ fn a_supervisor_that_is_ended_leaves_replicas_that_the_next_one_adopts() {
     supervisor.signal(Signal::INT);
     drop(supervisor);
     assert_eq!(events.actions(), [], "nothing was done to a container");
+}
+
+#[test]
+fn a_supervisor_killed_while_it_begins_changes_or_removes_a_project_leaves_nothing_behind() {
+    let mut random = Random::seeded("kill -9 of up, of a change and of down");
+    let journey = Journey::of_web(2, "", "drain: 0s");
+    let events = journey.engine.events(&journey.label());
+    let mut kill_after = |supervisor: Supervisor, what: &str, most: u64| {
+        let delay = Duration::from_millis(random.below(most));
+        pause(delay);
+        supervisor.kill();
+        println!("killed {what} after {delay:?}");
+    };
+    for round in 0..4 {
+        // While it makes networks and containers.
+        kill_after(journey.up(), "up", 1200);
+        kill_after(journey.up(), "up again", 1200);
+        journey.up_ready(2).end();
+
+        // While one generation gives way to the next.
+        let service = format!("environment: {{ ROUND: \"{round}\" }}");
+        journey.write(&journey.web(2, &service, "drain: 0s"));
+        kill_after(journey.up(), "a change", 2500);
+        let supervisor = journey.up_ready_when(2, |inspect| {
+            let env = inspect["Config"]["Env"].to_string();
+            env.contains(&format!("ROUND={round}\""))
+        });
+
+        // While it removes everything.
+        let down = journey.begin(&["down"]);
+        kill_after(supervisor, "down", 800);
+        down.end();
+        journey.run(&["down"]).success();
+        assert_eq!(journey.containers(), []);
+        let networks = journey.engine.networks(&journey.label());
+        assert!(networks.is_empty(), "{networks:?}");
+    }
+    assert_sane(&events, 3);
+    journey.run(&["events"]).success();
+}
+
+/// A replica is started once in its whole life, and never more than so many run at once.
+#[track_caller]
+fn assert_sane(events: &EventLog, most: usize) {
+    let mut starts: BTreeMap<String, u32> = BTreeMap::new();
+    for event in events.seen() {
+        assert_ne!(event["Action"], "restart", "{event:#}");
+        if event["Action"] == "start" {
+            *starts.entry(event["Actor"]["ID"].to_string()).or_default() += 1;
+        }
+    }
+    assert!(
+        starts.values().all(|count| *count == 1),
+        "started twice: {starts:?}"
+    );
+    assert!(events.most_running(0) <= most, "{:#?}", events.actions());
 }
 
 /// The containers and when their processes began.

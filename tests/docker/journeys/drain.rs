@@ -4,9 +4,9 @@ use std::io::BufReader;
 use std::thread;
 use std::time::Duration;
 
-use super::support::{Journey, http, now};
+use super::support::{Journey, http, now, short, since};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_slow_request_is_answered_in_full_and_a_stream_ended_properly_while_their_replica_is_recycled()
@@ -26,7 +26,7 @@ fn a_slow_request_is_answered_in_full_and_a_stream_ended_properly_while_their_re
     let slow = thread::spawn(move || {
         let began = now();
         let answer = http::get_from(address, "/slow?ms=3000", PATIENCE);
-        (answer, now() - began)
+        (answer, since(began))
     });
     let large = thread::spawn(move || http::get_from(address, "/bytes?n=50000000", PATIENCE));
     // Their connections are at the old replica: the new one is not there yet.
@@ -42,7 +42,7 @@ fn a_slow_request_is_answered_in_full_and_a_stream_ended_properly_while_their_re
     assert_eq!(answer.status, 200);
     assert!(took >= Duration::from_secs(3), "{took:?}");
     assert!(
-        answer.text().contains(&old[..12]),
+        answer.text().contains(short(&old)),
         "by the old one: {}",
         answer.text()
     );
@@ -55,13 +55,13 @@ fn a_slow_request_is_answered_in_full_and_a_stream_ended_properly_while_their_re
     while http::chunk(&mut stream, &mut streamed).expect("a stream with a proper end") {}
     let text = String::from_utf8_lossy(&streamed);
     assert!(text.ends_with("ends this stream properly\n"), "{text}");
-    assert!(text.contains(&old[..12]), "{text}");
+    assert!(text.contains(short(&old)), "{text}");
 }
 
 /// Whether a request has just begun: the edge has it as soon as an answer to a later one came from the same replica.
 fn thread_is_young<T>(thread: &thread::JoinHandle<T>, journey: &Journey, old: &str) -> bool {
     assert!(!thread.is_finished(), "it ended too early");
-    journey.get("/whoami").json()["id"] != old[..12]
+    journey.get("/whoami").json()["id"] != short(old)
 }
 
 #[test]
@@ -91,12 +91,10 @@ fn only_the_end_of_the_grace_cuts_a_request() {
     };
     let term = at("kill", Some("15"));
     let (killed, died) = (at("kill", Some("9")), at("die", None));
-    println!("SIGKILL came {:?} after SIGTERM", killed - term);
-    assert!(
-        killed - term >= GRACE - Duration::from_millis(200),
-        "{:?}",
-        killed - term
-    );
+    let after = killed.saturating_sub(term);
+    println!("SIGKILL came {after:?} after SIGTERM");
+    // The engine counts from a moment before it tells of the signal.
+    assert!(after >= GRACE.mul_f32(0.9), "{after:?}");
     assert!(died >= killed);
     assert!(at("start", None) < term, "the new one first");
 }

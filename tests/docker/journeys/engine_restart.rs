@@ -14,7 +14,7 @@ use super::support::{Engine, Journey, Load, eventually, variable};
 /// Says that this is the inner run, and which engine it is about.
 const INSIDE: &str = "PHOENIXD_JOURNEY_ENGINE";
 const FOLDER: &str = "PHOENIXD_ENGINE_DIR";
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 #[test]
 fn with_live_restore_an_engine_s_restart_loses_no_request_and_no_replica() {

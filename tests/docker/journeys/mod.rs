@@ -2,6 +2,11 @@
 //!
 //! Each journey has a project of its own and runs beside the others. What phoenixd says is never taken for what is:
 //! the engine, the kernel and the clients are asked.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a missing field fails the test; what was measured is told when it fails"
+)]
 
 mod support;
 

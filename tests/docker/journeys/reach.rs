@@ -103,9 +103,13 @@ fn reached(journey: &Journey) {
         [format!("{project}_back"), format!("{project}_front")]
     );
 
-    // Docker's name service inside the replica's network knows it by all its names.
+    resolves(&inspect, &["shop", "www", "inner", "web"]);
+}
+
+/// Docker's name service inside the replica's network knows it by all its names.
+fn resolves(inspect: &Value, names: &[&str]) {
     let pid = inspect["State"]["Pid"].to_string();
-    for name in ["shop", "www", "inner", "web"] {
+    for name in names {
         let test =
             "journeys::reach::networks_names_volumes_environment_and_user_reach_the_container";
         let asked = Command::new("nsenter")

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::support::{Journey, Load, eventually};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn journey() -> Journey {
     Journey::of_web(2, "", "drain: 200ms")

@@ -122,10 +122,12 @@ fn what_is_no_compose_file_is_refused() {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
         writeln!(bomb, "x-{level}: &a{level} [{aliases}]").expect("a string");
     }
-    bomb += &format!(
-        "services:\n  web:\n    image: {}\n    command: *a29\n    x-phoenix: {{}}\n",
+    writeln!(
+        bomb,
+        "services:\n  web:\n    image: {}\n    command: *a29\n    x-phoenix: {{}}",
         journey.image()
-    );
+    )
+    .expect("a string");
     journey.write(&bomb);
     refused(&journey, "an alias bomb", &["compose.yaml:"]);
 }

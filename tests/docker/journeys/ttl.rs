@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::support::{Journey, Load, nanoseconds, until};
+use super::support::{Journey, Load, nanoseconds, short, until};
 
 const TTL: Duration = Duration::from_secs(12);
 
@@ -50,7 +50,7 @@ fn no_replica_outlives_its_ttl_and_none_is_missed() {
         let life = u64::try_from(at - started[&id])
             .map(Duration::from_nanos)
             .expect("a life");
-        println!("{} lived for {life:?}", &id[..12]);
+        println!("{} lived for {life:?}", short(&id));
         assert!(life <= TTL, "{id} lived for {life:?}");
         assert!(life >= TTL / 4, "{id} lived for {life:?} only");
     }

@@ -14,7 +14,7 @@ use super::http::{self, Answer};
 use super::{variable, wait};
 
 /// For one answer; stopping a container and loading an image take a while.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The label of what a journey makes by itself: its strangers.
 pub(crate) const STRANGER: &str = "phoenixd-journey.of";
 
@@ -135,10 +135,9 @@ impl Engine {
 
     /// Imports an image whose root holds one file.
     pub(crate) fn import(&self, name: &str, changes: &[&str], root: &[u8]) {
-        let changes: String = changes
-            .iter()
-            .map(|change| format!("&changes={}", escape(change)))
-            .collect();
+        let changes = changes.iter().fold(String::new(), |all, change| {
+            all + "&changes=" + &escape(change)
+        });
         let path = format!("/images/create?fromSrc=-&repo={}{changes}", escape(name));
         let answer = self
             .send("POST", &path, "application/x-tar", root)

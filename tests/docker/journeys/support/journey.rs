@@ -18,12 +18,12 @@ use tempfile::TempDir;
 use super::engine::STRANGER;
 use super::http::{self, Answer};
 use super::image::{self, Image};
-use super::{Engine, Made, eventually, now, until};
+use super::{Engine, Made, eventually, now, since, until};
 use crate::fixture::unique;
 
 /// Long enough for a busy machine of two CPUs; a command that is stuck is killed then.
 const COMMAND: Duration = Duration::from_secs(90);
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// Below the range that outgoing connections take their ports from.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
@@ -173,7 +173,7 @@ impl Journey {
             code: status.and_then(|status| status.code()),
             stdout: read(at("stdout")),
             stderr: read(at("stderr")),
-            took: now() - began,
+            took: since(began),
         };
         assert!(
             status.is_some(),

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::http::{self, Answer};
-use super::now;
+use super::{now, since};
 
 /// Between two requests of a client.
 const PACE: Duration = Duration::from_millis(8);
@@ -111,7 +111,7 @@ impl Client {
         while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
             let began = now();
             let result = self.ask(&mut connection);
-            self.tally.slowest = self.tally.slowest.max(now() - began);
+            self.tally.slowest = self.tally.slowest.max(since(began));
             match result {
                 Ok(answer) if answer.status == 200 => {
                     self.tally.answered += 1;
@@ -157,7 +157,7 @@ impl Client {
             } else {
                 "new connection"
             };
-            let at = now() - self.began;
+            let at = since(self.began);
             self.tally
                 .reasons
                 .push(format!("{kind}, after {at:?}: {why}"));

@@ -10,11 +10,11 @@ mod load;
 mod random;
 mod wait;
 
-pub(crate) use engine::{Engine, Made, STRANGER};
-pub(crate) use journey::{Journey, Output};
+pub(crate) use engine::{Engine, EventLog, Made, STRANGER};
+pub(crate) use journey::{Journey, Output, Supervisor};
 pub(crate) use load::Load;
 pub(crate) use random::Random;
-pub(crate) use wait::{eventually, now, pause, until};
+pub(crate) use wait::{eventually, now, pause, since, until};
 
 /// A setting of this program's own.
 #[expect(
@@ -23,6 +23,11 @@ pub(crate) use wait::{eventually, now, pause, until};
 )]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A container's id as its host name and people have it.
+pub(crate) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
 }
 
 /// An instant as Docker writes it, in nanoseconds since 1970.

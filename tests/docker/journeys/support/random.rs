@@ -2,7 +2,7 @@
 
 use super::{now, variable};
 
-/// SplitMix64: tiny, and the same for ever.
+/// `SplitMix64`: tiny, and the same for ever.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -10,7 +10,7 @@ impl Random {
     pub(crate) fn seeded(what: &str) -> Self {
         const NAME: &str = "PHOENIXD_JOURNEY_SEED";
         let seed = variable(NAME).map_or_else(
-            || now().as_nanos() as u64,
+            || now().subsec_nanos().into(),
             |seed| seed.parse().expect("a seed is a number"),
         );
         println!("{what}: {NAME}={seed} repeats this run");

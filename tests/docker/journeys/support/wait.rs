@@ -11,6 +11,11 @@ pub(crate) fn now() -> Duration {
     phoenixd::clock::boot_now()
 }
 
+/// How long that is ago.
+pub(crate) fn since(began: Duration) -> Duration {
+    now().saturating_sub(began)
+}
+
 /// Lets a moment pass: the pace of a client or of a look, never an assumption on how long something takes.
 pub(crate) fn pause(span: Duration) {
     let end = now() + span;
