@@ -45,6 +45,7 @@ pub(super) fn web() -> Desired {
     Desired {
         replicas: 1,
         spec_hash: SpecHash::new("one"),
+        image: ImageId::new("sha256:0"),
         phoenix: Phoenix {
             ttl: Duration::from_hours(1),
             jitter: Jitter::Permille(0),
@@ -341,7 +342,7 @@ impl Scenario {
             }
             Action::RemoveNetwork(name) => self.networks.retain(|network| network.name != *name),
             Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
-            Action::Create { replica, generation, spec_hash } => {
+            Action::Create { replica, generation, spec_hash, .. } => {
                 let identity = Identity {
                     replica: replica.clone(),
                     generation: *generation,
