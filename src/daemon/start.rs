@@ -216,15 +216,27 @@ pub async fn supervise<E: Engine>(
         down_seen: false,
         told: Told::default(),
     };
-    // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
-    let ended = tokio::select! {
-        last = supervisor.run() => Ok(last),
-        Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
-    };
+    let ended = until_ended(supervisor, &mut tasks).await;
     shutdown.cancel();
     end_tasks(&mut tasks).await;
     close(&ground.journal).await;
     ended
+}
+
+/// Runs the loop until it ends, or until a task does that should not.
+///
+/// On a worker, as those that it speaks with: the thread of `block_on` would have to be woken for each word.
+async fn until_ended<E: Engine>(
+    supervisor: Supervisor<E>,
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<Arc<Snapshot>, StartError> {
+    let mut running = JoinSet::new();
+    running.spawn(supervisor.run());
+    // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
+    tokio::select! {
+        Some(joined) = running.join_next() => unless_panicked(joined).ok_or(StartError::TaskEnded("supervisor")),
+        Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
+    }
 }
 
 /// What has to be had before anything is started.
@@ -351,12 +363,16 @@ async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
     }
 }
 
-/// A panic of a task goes on here: it is a bug, and everything that is supervised survives it.
 fn name_of(joined: Result<&'static str, JoinError>) -> &'static str {
+    unless_panicked(joined).unwrap_or("task")
+}
+
+/// A panic of a task goes on here: it is a bug, and everything that is supervised survives it.
+fn unless_panicked<T>(joined: Result<T, JoinError>) -> Option<T> {
     match joined {
-        Ok(name) => name,
+        Ok(ended) => Some(ended),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => "task",
+        Err(_) => None,
     }
 }
 
