@@ -10,4 +10,5 @@ mod conformance;
 mod engine;
 mod fixture;
 mod image;
+mod packaged;
 mod promises;

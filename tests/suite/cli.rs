@@ -145,7 +145,14 @@ services:
 ";
     let huge = format!("{GOOD}# {}\n", "x".repeat(5 << 20));
     let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
-    for (name, before) in [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("f", "e"), ("g", "f")] {
+    for (name, before) in [
+        ("b", "a"),
+        ("c", "b"),
+        ("d", "c"),
+        ("e", "d"),
+        ("f", "e"),
+        ("g", "f"),
+    ] {
         let all = vec![format!("*{before}"); 10].join(", ");
         bomb += &format!("{name}: &{name} [{all}]\n");
     }
@@ -221,7 +228,10 @@ fn completions_and_the_man_page_come_from_the_same_definition() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = place.output(&["completions", shell]);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        assert!(output.status.success() && output.stderr.is_empty(), "{shell}");
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{shell}"
+        );
         for word in ["recycle", "state-dir"] {
             assert!(text.contains(word), "{shell} does not complete {word}");
         }
@@ -234,11 +244,24 @@ fn completions_and_the_man_page_come_from_the_same_definition() {
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
     let place = Place::new(&[("compose.yaml", GOOD)]);
-    for arguments in [vec!["--help"], vec!["--version"], vec!["man"], vec!["completions", "bash"]] {
+    for arguments in [
+        vec!["--help"],
+        vec!["--version"],
+        vec!["man"],
+        vec!["completions", "bash"],
+    ] {
         let (reader, writer) = pipe().expect("a pipe");
         drop(reader);
-        let output = place.command(&arguments).stdout(writer).output().expect("phoenixd runs");
+        let output = place
+            .command(&arguments)
+            .stdout(writer)
+            .output()
+            .expect("phoenixd runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        assert_eq!(
+            (output.status.code(), said.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
     }
 }

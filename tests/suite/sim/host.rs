@@ -46,7 +46,11 @@ pub(super) struct Host {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Happening {
     /// A process ends, if it is still the same life of it.
-    Dies { id: ContainerId, born: Time, code: i64 },
+    Dies {
+        id: ContainerId,
+        born: Time,
+        code: i64,
+    },
     /// A call whose answer was lost long ago takes effect.
     Late(Box<super::engine::Effect>),
 }
@@ -135,8 +139,14 @@ impl Host {
     }
 
     pub(super) fn remove_network(&mut self, name: &NetworkName) -> Result<(), Refusal> {
-        if self.containers.values().any(|c| c.networks.contains_key(name)) {
-            return Err(Refusal::Conflict(format!("network {name} has active endpoints")));
+        if self
+            .containers
+            .values()
+            .any(|c| c.networks.contains_key(name))
+        {
+            return Err(Refusal::Conflict(format!(
+                "network {name} has active endpoints"
+            )));
         }
         self.networks.remove(name);
         Ok(())
@@ -211,10 +221,16 @@ impl Host {
     }
 
     pub(super) fn by_name(&self, name: &str) -> Option<&Container> {
-        self.containers.values().find(|container| container.name == name)
+        self.containers
+            .values()
+            .find(|container| container.name == name)
     }
 
-    pub(super) fn connect(&mut self, id: &ContainerId, network: &NetworkName) -> Result<(), Refusal> {
+    pub(super) fn connect(
+        &mut self,
+        id: &ContainerId,
+        network: &NetworkName,
+    ) -> Result<(), Refusal> {
         if !self.networks.contains_key(network) {
             return Err(Refusal::NotFound(format!("network {network} not found")));
         }
@@ -234,7 +250,9 @@ impl Host {
         match container.state {
             ContainerState::Running | ContainerState::Restarting => return Ok(()),
             ContainerState::Paused => {
-                return Err(Refusal::Refused("cannot start a paused container".to_owned()));
+                return Err(Refusal::Refused(
+                    "cannot start a paused container".to_owned(),
+                ));
             }
             ContainerState::Removing | ContainerState::Dead => {
                 return Err(Refusal::Conflict("it is being removed".to_owned()));
@@ -244,7 +262,11 @@ impl Host {
         let quality = container.quality;
         if quality.fault == Some(Defect::StartRefused) {
             let error = "exec: no such file".to_owned();
-            self.known(id)?.state = ContainerState::Exited { code: 127, oom: false, error: error.clone() };
+            self.known(id)?.state = ContainerState::Exited {
+                code: 127,
+                oom: false,
+                error: error.clone(),
+            };
             return Err(Refusal::Refused(error));
         }
         for name in container.networks.keys() {
@@ -258,7 +280,14 @@ impl Host {
             _ => None,
         };
         if let Some(after) = dies_after {
-            self.timers.push((now + after, Happening::Dies { id: id.clone(), born: now, code: 1 }));
+            self.timers.push((
+                now + after,
+                Happening::Dies {
+                    id: id.clone(),
+                    born: now,
+                    code: 1,
+                },
+            ));
         }
         let container = self.known(id)?;
         container.state = ContainerState::Running;
@@ -281,7 +310,14 @@ impl Host {
         let ends = now + if hung { grace } else { takes.min(grace) };
         let container = self.containers.get_mut(id)?;
         container.terminating = true;
-        self.timers.push((ends, Happening::Dies { id: id.clone(), born, code }));
+        self.timers.push((
+            ends,
+            Happening::Dies {
+                id: id.clone(),
+                born,
+                code,
+            },
+        ));
         self.hints.push((id.clone(), "kill"));
         Some(ends)
     }
@@ -289,11 +325,17 @@ impl Host {
     /// Its process ends.
     pub(super) fn die(&mut self, id: &ContainerId, code: i64) {
         let now = self.now;
-        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
         if !is_process(&container.state) {
             return;
         }
-        container.state = ContainerState::Exited { code, oom: false, error: String::new() };
+        container.state = ContainerState::Exited {
+            code,
+            oom: false,
+            error: String::new(),
+        };
         container.bad_since.get_or_insert(now);
         container.started = None;
         for address in container.networks.values_mut() {
@@ -306,14 +348,16 @@ impl Host {
     }
 
     pub(super) fn remove(&mut self, id: &ContainerId) -> Result<(), Refusal> {
-        let Some(container) = self.containers.get(id) else { return Ok(()) };
+        let Some(container) = self.containers.get(id) else {
+            return Ok(());
+        };
         match container.state {
-            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => {
-                Err(Refusal::Conflict("the container is running: stop it first".to_owned()))
-            }
-            ContainerState::Removing => {
-                Err(Refusal::Conflict("removal is already in progress".to_owned()))
-            }
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => Err(
+                Refusal::Conflict("the container is running: stop it first".to_owned()),
+            ),
+            ContainerState::Removing => Err(Refusal::Conflict(
+                "removal is already in progress".to_owned(),
+            )),
             ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Dead => {
                 self.vanish(id);
                 Ok(())
@@ -330,7 +374,11 @@ impl Host {
     }
 
     pub(super) fn happen(&mut self, id: &ContainerId, born: Time, code: i64) {
-        if self.containers.get(id).is_some_and(|container| container.started == Some(born)) {
+        if self
+            .containers
+            .get(id)
+            .is_some_and(|container| container.started == Some(born))
+        {
             self.die(id, code);
         }
     }
@@ -344,7 +392,9 @@ impl Host {
     }
 
     pub(super) fn serves(&self, id: &ContainerId) -> bool {
-        self.containers.get(id).is_some_and(|container| container.serves(self.now))
+        self.containers
+            .get(id)
+            .is_some_and(|container| container.serves(self.now))
     }
 
     /// What an inspection says.
@@ -363,7 +413,10 @@ impl Host {
                     seccomp: 2,
                     uid: if runtime { 0 } else { 65_534 },
                 };
-                Kernel::Read { facts, at: self.now }
+                Kernel::Read {
+                    facts,
+                    at: self.now,
+                }
             }
         };
         Some(Observed {
@@ -390,7 +443,11 @@ impl Host {
     }
 
     /// What a listing says.
-    pub(super) fn listing(&self, wanted: &BTreeSet<NetworkName>, volumes: &BTreeSet<VolumeName>) -> Listing {
+    pub(super) fn listing(
+        &self,
+        wanted: &BTreeSet<NetworkName>,
+        volumes: &BTreeSet<VolumeName>,
+    ) -> Listing {
         Listing {
             containers: self
                 .containers
@@ -402,42 +459,60 @@ impl Host {
                 .networks
                 .iter()
                 .filter(|(name, network)| network.ours || wanted.contains(*name))
-                .map(|(name, network)| NetworkSeen { name: name.clone(), ours: network.ours })
+                .map(|(name, network)| NetworkSeen {
+                    name: name.clone(),
+                    ours: network.ours,
+                })
                 .collect(),
             volumes: self
                 .volumes
                 .iter()
                 .filter(|(name, ours)| **ours || volumes.contains(*name))
-                .map(|(name, ours)| VolumeSeen { name: name.clone(), ours: *ours })
+                .map(|(name, ours)| VolumeSeen {
+                    name: name.clone(),
+                    ours: *ours,
+                })
                 .collect(),
         }
     }
 
     /// Every container of a service that lives.
-    pub(super) fn live_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Container> {
-        self.containers
-            .values()
-            .filter(move |container| container.service() == Some(service) && container.state.is_live())
+    pub(super) fn live_of<'a>(
+        &'a self,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = &'a Container> {
+        self.containers.values().filter(move |container| {
+            container.service() == Some(service) && container.state.is_live()
+        })
     }
 
     /// Notes a call about a container that is none of phoenixd's business.
     pub(super) fn touch(&mut self, call: &str, id: &ContainerId, project: &ProjectName) {
         self.mutations += 1;
-        if let Some(container) = self.containers.get(id).filter(|container| !container.labelled) {
-            self.touched = Some(format!("{call} of {} (not of project {project})", container.name));
+        if let Some(container) = self
+            .containers
+            .get(id)
+            .filter(|container| !container.labelled)
+        {
+            self.touched = Some(format!(
+                "{call} of {} (not of project {project})",
+                container.name
+            ));
         }
     }
 }
 
 impl Container {
     pub(super) fn service(&self) -> Option<&ServiceName> {
-        self.identity.as_ref().map(|identity| &identity.replica.service)
+        self.identity
+            .as_ref()
+            .map(|identity| &identity.replica.service)
     }
 
     /// It answers a request now.
     pub(super) fn serves(&self, now: Time) -> bool {
-        let flaps = self.quality.fault == Some(Defect::Flaps)
-            && (now.since_boot().as_secs() / 7) % 2 == 1;
+        let flaps =
+            self.quality.fault == Some(Defect::Flaps) && (now.since_boot().as_secs() / 7) % 2 == 1;
         self.state == ContainerState::Running
             && self.serves_at.is_some_and(|at| at <= now)
             && self.hung_until <= now

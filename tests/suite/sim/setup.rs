@@ -79,7 +79,8 @@ impl Setup {
         let mut setup = Self::of("sim", Limits::of_cpus(cpus));
         setup.remote = rng.chance(100);
         for number in 0..=rng.below(3) {
-            let name = ServiceName::new(["web", "api", "job"][usize::try_from(number).unwrap_or(0)]);
+            let name =
+                ServiceName::new(["web", "api", "job"][usize::try_from(number).unwrap_or(0)]);
             let desired = random_desired(&mut rng, &name, number);
             setup.add(name, desired, Quality::good());
         }
