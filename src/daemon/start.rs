@@ -213,6 +213,7 @@ pub async fn supervise<E: Engine>(
         stop,
         calls: JoinSet::new(),
         requests: 0,
+        down_seen: false,
         told: Told::default(),
     };
     // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.

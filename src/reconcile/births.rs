@@ -70,6 +70,16 @@ impl Planner<'_> {
                 names: missing.join(", "),
             });
         }
+        // Its stop, in this same plan, is what begins the delay.
+        let failing = cast
+            .members
+            .iter()
+            .find(|(_, role)| matches!(role, Role::Doomed(reason) if reason.is_failed_birth()));
+        if let Some((replica, _)) = failing {
+            return wait(WaitingOn::Birth {
+                replica: replica.name.clone(),
+            });
+        }
         if let Some(on) = self.failures_hold(service, live) {
             return wait(on);
         }

@@ -1,5 +1,8 @@
 //! Whole runs of the built program, without an engine: stdout, stderr and exit code together, as a person meets them.
 
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::fmt::Write;
 use std::fs;
 use std::io::pipe;
 use std::path::Path;
@@ -59,11 +62,11 @@ impl Place {
             if !bytes.is_empty() {
                 let said = String::from_utf8_lossy(bytes);
                 let said: Vec<&str> = said.lines().map(str::trim_end).collect();
-                text += &format!("--- {name}\n{}\n", said.join("\n"));
+                writeln!(text, "--- {name}\n{}", said.join("\n")).expect("text");
             }
         }
         let code = output.status.code().expect("it ends by itself");
-        text += &format!("--- exit code {code}\n");
+        writeln!(text, "--- exit code {code}").expect("text");
         let here = self.path().to_str().expect("UTF-8");
         text.replace(here, "[HERE]")
             .replace(env!("CARGO_PKG_VERSION"), "[VERSION]")
@@ -154,7 +157,7 @@ services:
         ("g", "f"),
     ] {
         let all = vec![format!("*{before}"); 10].join(", ");
-        bomb += &format!("{name}: &{name} [{all}]\n");
+        writeln!(bomb, "{name}: &{name} [{all}]").expect("text");
     }
     bomb += GOOD;
     let place = Place::new(&[

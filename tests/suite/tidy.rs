@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::string_slice,
     reason = "tests fail by panicking"
 )]
@@ -375,7 +376,7 @@ fn ticked(text: &str) -> Vec<&str> {
 /// The cells of each row of each table, header and rule left out where they have no backticks.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines()
-        .filter_map(|line| Some(line.trim().strip_prefix('|')?.strip_suffix('|')?))
+        .filter_map(|line| line.trim().strip_prefix('|')?.strip_suffix('|'))
         .map(|line| line.split(" | ").map(str::trim).collect())
 }
 
@@ -408,11 +409,11 @@ fn table_of_uses(architecture: &str) -> Uses {
 
 /// What a document has to name, in backticks or bold.
 fn names_each(document: &str, text: &str, what: &str, names: &[String]) -> Problems {
-    let named =
+    let is_there =
         |name: &String| text.contains(&format!("`{name}`")) || text.contains(&format!("`{name} "));
     names
         .iter()
-        .filter(|name| !named(name))
+        .filter(|name| !is_there(name))
         .map(|name| format!("{document}: does not name the {what} `{name}`"))
         .collect()
 }
@@ -721,10 +722,14 @@ fn the_readme_names_every_command_and_every_flag() {
     let flags: BTreeSet<&str> = flags.filter(|word| word.starts_with("--")).collect();
     names.extend(strings(&flags.into_iter().collect::<Vec<_>>()));
     names.retain(|name| !["--", "--help", "--version"].contains(&name.trim_matches('\'')));
-    let named = |name: &String| {
+    let is_there = |name: &String| {
         readme.contains(&format!("`{name}")) || readme.contains(&format!(" {name}"))
     };
-    let missing: Problems = names.iter().filter(|name| !named(name)).cloned().collect();
+    let missing: Problems = names
+        .iter()
+        .filter(|name| !is_there(name))
+        .cloned()
+        .collect();
     none(&missing);
     let first = readme.lines().next().unwrap();
     assert!(

@@ -1,1 +1,8 @@
-//! Tests of plan.
+//! What the core decides, as text: one scenario each, by capability. `Scenario` is the only thing here that touches the
+//! core's interface.
+
+mod births;
+mod endings;
+mod recycling;
+mod restarts;
+mod scenario;

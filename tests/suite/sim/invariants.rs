@@ -303,6 +303,15 @@ impl Judge {
                     ),
                 );
             }
+            if container
+                .is_some_and(|c| c.started.is_some() && c.serves_at.is_none_or(|at| at > now))
+            {
+                self.fail(
+                    now,
+                    "I2",
+                    format!("{} is in rotation and was never ready", backend.replica),
+                );
+            }
         }
         for (port, old) in &before.listeners {
             let emptied = !old.is_empty() && after.listeners.get(port).is_none_or(Vec::is_empty);

@@ -79,7 +79,7 @@ const ALL: [(Mutant, &str, u64); 22] = [
     (Mutant::ForgetTheEpoch, "I9", 21),
     (Mutant::PublishWhileAdopting, "I1", 0),
     (Mutant::ActTwice, "one-verdict", 0),
-    (Mutant::RecycleAtStart, "restart", 0),
+    (Mutant::RecycleAtStart, "I1", 0),
     (Mutant::LeaveTheDead, "I6", 0),
     (Mutant::LeaveTheNetworks, "down", 0),
 ];

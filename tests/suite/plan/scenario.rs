@@ -1,0 +1,564 @@
+//! A project told in a few words, with an engine and an edge that do at once what they are asked to do.
+//!
+//! `live` lets time pass and writes down what was begun, when and why. `plan` shows what is to be done, and waited for,
+//! now, and carries nothing out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenixd::reconcile::{
+    Action, Asked, Command, ContainerState, Desired, EdgeReport, Event, Failure, FailureKind,
+    Health, Identity, Kernel, Limits, Listing, NetworkSeen, Observed, Outcome, RequestId, Routes,
+    Sight, Stage, Step, Time, VolumeSeen, World,
+};
+use phoenixd::spec::{
+    ContainerId, Generation, ImageId, Jitter, KernelFacts, NetworkName, Phoenix, Policy, Probe,
+    ProbeSetting, ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+};
+
+/// The scenario's clock starts here, so that ages before it can be told.
+const START: Duration = Duration::from_hours(100);
+
+/// A project in a situation.
+pub(super) struct Scenario {
+    pub(super) world: World,
+    now: Time,
+    wanted: BTreeMap<ServiceName, Desired>,
+    containers: BTreeMap<ContainerId, Observed>,
+    networks: BTreeSet<NetworkSeen>,
+    volumes: BTreeSet<VolumeSeen>,
+    epoch: u64,
+    table: Routes,
+    open: BTreeMap<ContainerId, u64>,
+    /// The edge takes over what it is sent.
+    edge_works: bool,
+    unhealthy: BTreeSet<String>,
+    starts_fail: Option<String>,
+    weak: bool,
+    ids: u64,
+}
+
+/// A service `web` with one replica, a TTL of an hour without jitter, and no delays.
+pub(super) fn web() -> Desired {
+    Desired {
+        replicas: 1,
+        spec_hash: SpecHash::new("one"),
+        image: ImageId::new("sha256:0"),
+        phoenix: Phoenix {
+            ttl: Duration::from_hours(1),
+            jitter: Jitter::Permille(0),
+            probe: ProbeSetting {
+                successes: 1,
+                ..ProbeSetting::default()
+            },
+            ..Phoenix::default()
+        },
+        probe: Probe::Tcp { port: 80 },
+        policy: Policy::STRICT,
+        stop_grace: Duration::from_secs(10),
+        published: vec![Published {
+            host_ip: None,
+            host_port: 8080,
+            target: 80,
+        }],
+        networks: vec![NetworkName::new("p_default")],
+        makes_networks: BTreeSet::new(),
+        makes_volumes: BTreeSet::new(),
+    }
+}
+
+pub(super) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn mins(minutes: u64) -> Duration {
+    Duration::from_mins(minutes)
+}
+
+impl Scenario {
+    /// A project of which nothing exists yet, but for its network.
+    pub(super) fn of(desired: Desired) -> Self {
+        Self {
+            world: World::new(
+                ProjectName::new("p"),
+                Limits {
+                    births: 4,
+                    calls: 8,
+                },
+            ),
+            now: Time::from_boot(START),
+            wanted: BTreeMap::from([(ServiceName::new("web"), desired)]),
+            containers: BTreeMap::new(),
+            networks: BTreeSet::from([NetworkSeen {
+                name: NetworkName::new("p_default"),
+                ours: true,
+            }]),
+            volumes: BTreeSet::new(),
+            epoch: 0,
+            table: Routes::default(),
+            open: BTreeMap::new(),
+            edge_works: true,
+            unhealthy: BTreeSet::new(),
+            starts_fail: None,
+            weak: false,
+            ids: 0,
+        }
+    }
+
+    /// A host without the project's network.
+    pub(super) fn without_network(mut self) -> Self {
+        self.networks.clear();
+        self
+    }
+
+    /// A container that was there before: `web-SERIAL`, running for so long.
+    pub(super) fn with_running(mut self, serial: u64, spec_hash: &str, age: Duration) -> Self {
+        let started = self.now.minus(age);
+        let replica = ReplicaName::new(ServiceName::new("web"), Serial(serial));
+        let identity = Identity {
+            replica,
+            generation: Generation(1),
+            spec_hash: SpecHash::new(spec_hash),
+        };
+        let mut observed = self.container(format!("p-web-{serial}"), Some(identity));
+        observed.state = ContainerState::Running;
+        observed.started = Some(started);
+        self.run(&mut observed);
+        self.containers.insert(observed.id.clone(), observed);
+        self
+    }
+
+    /// A container that carries the project's label, and is no replica.
+    pub(super) fn with_stray(mut self, name: &str) -> Self {
+        let observed = self.container(name.to_owned(), None);
+        self.containers.insert(observed.id.clone(), observed);
+        self
+    }
+
+    /// The supervisor starts, and lists.
+    pub(super) fn start(mut self) -> Self {
+        let wanted = self.wanted.clone();
+        self.apply(Event::Wanted(wanted));
+        self.list();
+        self
+    }
+
+    pub(super) fn list(&mut self) {
+        let listing = Listing {
+            containers: self.containers.values().cloned().collect(),
+            networks: self.networks.clone(),
+            volumes: self.volumes.clone(),
+        };
+        let asked_at = self.now;
+        self.apply(Event::Listed { asked_at, listing });
+    }
+
+    pub(super) fn apply(&mut self, event: Event) {
+        self.world.apply(self.now, event);
+    }
+
+    /// The file changes.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Desired)) {
+        let desired = self.wanted.get_mut(&ServiceName::new("web")).unwrap();
+        change(desired);
+        let wanted = self.wanted.clone();
+        self.apply(Event::Wanted(wanted));
+    }
+
+    /// The service leaves the file.
+    pub(super) fn forget(&mut self) {
+        self.wanted.clear();
+        self.apply(Event::Wanted(BTreeMap::new()));
+    }
+
+    pub(super) fn recycle(&mut self) {
+        let command = Command::Recycle {
+            request: RequestId(1),
+            services: BTreeSet::new(),
+        };
+        self.apply(Event::Command(command));
+    }
+
+    pub(super) fn down(&mut self, volumes: bool) {
+        self.apply(Event::Command(Command::Down { volumes }));
+    }
+
+    /// From now on the probe of the replica fails, or of every one.
+    pub(super) fn ill(&mut self, replica: &str) {
+        self.unhealthy.insert(replica.to_owned());
+    }
+
+    pub(super) fn well(&mut self) {
+        self.unhealthy.clear();
+    }
+
+    pub(super) fn starts_fail(&mut self, why: Option<&str>) {
+        self.starts_fail = why.map(ToOwned::to_owned);
+    }
+
+    /// What the kernel says of processes that start from now on.
+    pub(super) fn born_weak(&mut self) {
+        self.weak = true;
+    }
+
+    pub(super) fn edge_works(&mut self, works: bool) {
+        self.edge_works = works;
+        self.confirm();
+    }
+
+    /// So many connections of the replica are open.
+    pub(super) fn open(&mut self, replica: &str, connections: u64) {
+        let id = self.id_of(replica);
+        self.open.insert(id, connections);
+        self.confirm();
+    }
+
+    /// The process ends by itself.
+    pub(super) fn dies(&mut self, replica: &str, code: i64) {
+        let id = self.id_of(replica);
+        let observed = self.containers.get_mut(&id).unwrap();
+        end(observed, code);
+        let event = Event::Seen {
+            asked_at: self.now,
+            id,
+            observed: Some(Box::new(observed.clone())),
+        };
+        self.apply(event);
+    }
+
+    /// Docker's own health status, as the next inspection will tell.
+    pub(super) fn health(&mut self, replica: &str, health: Health) {
+        let id = self.id_of(replica);
+        self.containers.get_mut(&id).unwrap().health = health;
+    }
+
+    fn id_of(&self, replica: &str) -> ContainerId {
+        let name = format!("p-{replica}");
+        self.containers
+            .values()
+            .find(|c| c.name == name)
+            .unwrap()
+            .id
+            .clone()
+    }
+
+    /// What is to be done now and what is waited for; nothing is carried out.
+    pub(super) fn plan(&self) -> String {
+        let step = self.world.plan(self.now);
+        assert_eq!(step, self.world.plan(self.now), "a plan is a pure read");
+        let mut lines: Vec<String> = step
+            .actions
+            .iter()
+            .map(|planned| format!("{}: {}", planned.action, planned.reason))
+            .collect();
+        for row in &step.status.replicas {
+            let acts = step
+                .actions
+                .iter()
+                .any(|planned| planned.action.replica() == Some(&row.replica));
+            let waits = row
+                .waiting_on
+                .as_ref()
+                .filter(|_| !acts)
+                .map(|on| on.describe(self.now));
+            lines.extend(waits.map(|on| format!("{} {} waits: {on}", row.replica, row.stage)));
+        }
+        for (name, service) in &step.status.services {
+            let acts = step.actions.iter().any(|planned| matches!(&planned.action, Action::Create { replica, .. } if replica.service == *name));
+            let waits = service
+                .waiting_on
+                .as_ref()
+                .filter(|_| !acts)
+                .map(|on| on.describe(self.now));
+            lines.extend(waits.map(|on| format!("{name} waits: {on}")));
+        }
+        lines.join("\n")
+    }
+
+    /// Who gets traffic by the table that was published last.
+    pub(super) fn routed(&self) -> String {
+        let names: Vec<String> = self
+            .table
+            .listeners
+            .values()
+            .flatten()
+            .map(|backend| backend.replica.to_string())
+            .collect();
+        names.join(" ")
+    }
+
+    /// The status of the request to recycle.
+    pub(super) fn request(&self) -> String {
+        format!(
+            "{:?}",
+            self.world.plan(self.now).status.requests.get(&RequestId(1))
+        )
+    }
+
+    /// Nothing of a `down` is left to do.
+    pub(super) fn finished(&self) -> bool {
+        self.world.plan(self.now).finished
+    }
+
+    /// Lets so much time pass, carries out what is planned, and tells what was begun.
+    pub(super) fn live(&mut self, span: Duration) -> String {
+        let (begin, end) = (self.now, self.now + span);
+        let mut lines = Vec::new();
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            assert!(
+                rounds < 100_000,
+                "it does not come to rest:\n{}",
+                lines.join("\n")
+            );
+            let step = self.world.plan(self.now);
+            let wake_at = step.wake_at;
+            if self.carry_out(step, begin, &mut lines) || self.probe_all() {
+                continue;
+            }
+            match wake_at.filter(|at| *at <= end) {
+                Some(at) => self.now = at,
+                None => break,
+            }
+        }
+        self.now = end;
+        lines.join("\n")
+    }
+
+    /// Publishes and carries out; whether anything changed.
+    fn carry_out(&mut self, step: Step, begin: Time, lines: &mut Vec<String>) -> bool {
+        if let Some(routes) = step
+            .routes
+            .filter(|routes| self.epoch == 0 || *routes != self.table)
+        {
+            self.epoch += 1;
+            self.table = routes.clone();
+            let (epoch, routes) = (self.epoch, Arc::new(routes));
+            self.apply(Event::Published { epoch, routes });
+            self.confirm();
+            return true;
+        }
+        let any = !step.actions.is_empty();
+        for planned in step.actions {
+            if !matches!(planned.action, Action::Look { .. }) {
+                let after = self.now.since(begin);
+                lines.push(format!(
+                    "{:>8} {}: {}",
+                    show(after),
+                    planned.action,
+                    planned.reason
+                ));
+            }
+            let action = planned.action.clone();
+            self.apply(Event::Began {
+                action: action.clone(),
+                reason: planned.reason,
+            });
+            if !matches!(action, Action::Drain { .. }) {
+                let outcome = self.call(&action);
+                self.apply(Event::Ended { action, outcome });
+            }
+        }
+        any
+    }
+
+    fn confirm(&mut self) {
+        if self.edge_works {
+            let report = EdgeReport {
+                epoch: self.epoch,
+                open: self.open.clone(),
+            };
+            self.apply(Event::Edge(report));
+        }
+    }
+
+    /// One probe of every target that an answer would change something about.
+    fn probe_all(&mut self) -> bool {
+        let step = self.world.plan(self.now);
+        let mut changed = false;
+        for (id, target) in step.targets {
+            let row = step
+                .status
+                .replicas
+                .iter()
+                .find(|row| row.container_id.as_ref() == Some(&id));
+            let stage = row.map_or(Stage::Missing, |row| row.stage);
+            let waits = stage == Stage::Starting || stage == Stage::Unready;
+            let name = target.replica.to_string();
+            let ill = self.unhealthy.contains(&name) || self.unhealthy.contains("every one");
+            if waits || (ill && stage == Stage::Ready) {
+                let result = if ill {
+                    Err("connection refused".to_owned())
+                } else {
+                    Ok(())
+                };
+                let asked_at = self.now;
+                self.apply(Event::Probed {
+                    asked_at,
+                    id,
+                    result,
+                });
+                changed |= !ill || stage == Stage::Ready;
+            }
+        }
+        changed
+    }
+
+    /// The engine does it.
+    fn call(&mut self, action: &Action) -> Outcome {
+        match action {
+            Action::CreateNetwork(name) => {
+                self.networks.insert(NetworkSeen {
+                    name: name.clone(),
+                    ours: true,
+                });
+            }
+            Action::CreateVolume(name) => {
+                self.volumes.insert(VolumeSeen {
+                    name: name.clone(),
+                    ours: true,
+                });
+            }
+            Action::RemoveNetwork(name) => self.networks.retain(|network| network.name != *name),
+            Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
+            Action::Create {
+                replica,
+                generation,
+                spec_hash,
+                ..
+            } => {
+                let identity = Identity {
+                    replica: replica.clone(),
+                    generation: *generation,
+                    spec_hash: spec_hash.clone(),
+                };
+                let observed = self.container(format!("p-{replica}"), Some(identity));
+                let id = observed.id.clone();
+                self.containers.insert(id.clone(), observed);
+                return Outcome::Done(self.sight(&id));
+            }
+            Action::Connect { id, network, .. } => {
+                self.containers
+                    .get_mut(id)
+                    .unwrap()
+                    .networks
+                    .insert(network.clone(), None);
+            }
+            Action::Start { id, .. } => {
+                if let Some(message) = self.starts_fail.clone() {
+                    let failure = Failure {
+                        kind: FailureKind::Refused,
+                        message,
+                    };
+                    return Outcome::Failed {
+                        failure,
+                        sight: self.sight(id),
+                    };
+                }
+                let mut observed = self.containers.remove(id).unwrap();
+                observed.state = ContainerState::Running;
+                observed.started = Some(self.now);
+                self.run(&mut observed);
+                self.containers.insert(id.clone(), observed);
+            }
+            Action::Stop { subject, .. } => end(self.containers.get_mut(&subject.id).unwrap(), 0),
+            Action::Remove { subject } => drop(self.containers.remove(&subject.id)),
+            Action::Look { .. } | Action::Drain { .. } => {}
+        }
+        Outcome::Done(
+            action
+                .container()
+                .map_or(Sight::Nothing, |id| self.sight(id)),
+        )
+    }
+
+    fn sight(&mut self, id: &ContainerId) -> Sight {
+        let asked_at = self.now;
+        match self.containers.get_mut(id) {
+            None => Sight::Gone { asked_at },
+            Some(observed) => {
+                if let Kernel::Read { at, .. } = &mut observed.kernel {
+                    *at = asked_at;
+                }
+                Sight::Container {
+                    asked_at,
+                    observed: Box::new(observed.clone()),
+                }
+            }
+        }
+    }
+
+    fn container(&mut self, name: String, identity: Option<Identity>) -> Observed {
+        self.ids += 1;
+        Observed {
+            id: ContainerId::new(format!("{:064x}", self.ids)),
+            name,
+            identity,
+            state: ContainerState::Created,
+            image: ImageId::new("sha256:0"),
+            health: Health::Starting,
+            started: None,
+            kernel: Kernel::NotRunning,
+            asked: Asked {
+                privileged: false,
+                read_only: true,
+                cap_drop_all: true,
+                no_new_privs: true,
+                foreign_namespace: false,
+                never_restarts: true,
+                pids_limited: true,
+                memory_limited: true,
+            },
+            networks: BTreeMap::from([(NetworkName::new("p_default"), None)]),
+        }
+    }
+
+    /// The process is there: an address, and the kernel's word.
+    fn run(&self, observed: &mut Observed) {
+        let last = u8::try_from(self.ids).unwrap_or(0);
+        for address in observed.networks.values_mut() {
+            *address = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        }
+        let facts = KernelFacts {
+            cap_effective: u64::from(self.weak) << 10,
+            cap_bounding: 0,
+            no_new_privs: true,
+            seccomp: 2,
+            uid: 65_534,
+        };
+        observed.kernel = Kernel::Read {
+            facts,
+            at: self.now,
+        };
+    }
+
+    /// A volume of the project that is needed.
+    pub(super) fn needs_volume(mut self, name: &str) -> Self {
+        for desired in self.wanted.values_mut() {
+            desired.makes_volumes.insert(VolumeName::new(name));
+            desired.makes_networks.insert(NetworkName::new("p_default"));
+        }
+        self
+    }
+}
+
+fn end(observed: &mut Observed, code: i64) {
+    observed.state = ContainerState::Exited {
+        code,
+        oom: false,
+        error: String::new(),
+    };
+    observed.started = None;
+    observed.kernel = Kernel::NotRunning;
+    for address in observed.networks.values_mut() {
+        *address = None;
+    }
+}
+
+fn show(span: Duration) -> String {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(0);
+    humantime::format_duration(Duration::from_millis(millis)).to_string()
+}
