@@ -1,5 +1,6 @@
 //! What the core decides, as text: one scenario each, by capability. `Scenario` is the only thing here that touches the
 //! core's interface.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod births;
 mod endings;

@@ -307,7 +307,7 @@ impl Sim {
         match fault {
             Fault::SlowStarts => quality.warm_up.1 = rng.ms(300, 12_000),
             Fault::SlowStops => {
-                quality.shut_down.1 = rng.span(Duration::from_millis(300), grace * 2)
+                quality.shut_down.1 = rng.span(Duration::from_millis(300), grace * 2);
             }
             _ if rng.chance(400) => quality = Quality::good(),
             _ => {

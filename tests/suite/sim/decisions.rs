@@ -71,7 +71,7 @@ impl Judge {
         match action {
             Action::Create { replica, .. } => self.begins_birth(now, host, replica),
             Action::Drain { replica, id } => {
-                self.begins_drain(now, host, published, replica, id, reason)
+                self.begins_drain(now, host, published, replica, id, reason);
             }
             Action::Stop { subject, .. } => {
                 if subject.replica.is_some() {
@@ -117,7 +117,7 @@ impl Judge {
 
     /// I3: what this supervisor knows of, with what it makes, is within the surge. I13: births are bounded.
     fn begins_birth(&mut self, now: Time, host: &Host, replica: &ReplicaName) {
-        self.creating.insert(replica.clone(), ());
+        self.creating.insert(replica.clone());
         self.births.insert(replica.clone());
         let Some(desired) = self.wanted.get(&replica.service) else {
             self.fail(
@@ -130,7 +130,7 @@ impl Judge {
         let limit = desired.replicas + desired.phoenix.surge;
         let creating = self
             .creating
-            .keys()
+            .iter()
             .filter(|other| other.service == replica.service)
             .count();
         let live = host
@@ -139,7 +139,7 @@ impl Judge {
             .filter(|c| {
                 c.identity
                     .as_ref()
-                    .is_none_or(|i| !self.creating.contains_key(&i.replica))
+                    .is_none_or(|i| !self.creating.contains(&i.replica))
             })
             .count();
         if u32::try_from(creating + live).unwrap_or(u32::MAX) > limit {

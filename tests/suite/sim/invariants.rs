@@ -37,7 +37,7 @@ pub(super) struct Judge {
     /// Containers that this supervisor was told of.
     pub(super) known: BTreeSet<ContainerId>,
     /// Creates of this supervisor that are under way.
-    pub(super) creating: BTreeMap<ReplicaName, ()>,
+    pub(super) creating: BTreeSet<ReplicaName>,
     /// Births of this supervisor that are not over.
     pub(super) births: BTreeSet<ReplicaName>,
     /// Its calls that are under way, by what they are about.
@@ -69,7 +69,7 @@ impl Judge {
             remote: setup.remote,
             is_down: false,
             known: BTreeSet::new(),
-            creating: BTreeMap::new(),
+            creating: BTreeSet::new(),
             births: BTreeSet::new(),
             calls: BTreeSet::new(),
             drained_at: BTreeMap::new(),
@@ -273,8 +273,7 @@ impl Judge {
             .map(|row| &row.replica)
             .collect();
         self.births.retain(|replica| {
-            !ready.contains(replica)
-                && (rows.contains(replica) || self.creating.contains_key(replica))
+            !ready.contains(replica) && (rows.contains(replica) || self.creating.contains(replica))
         });
     }
 

@@ -3,6 +3,17 @@
 //!
 //! `cargo sim` runs as many seeds as fit into a minute (`PHOENIXD_SIM_SECONDS`); `PHOENIXD_SIM_SEED=7 cargo sim`
 //! replays one with its whole transcript. A run is a story: trouble, recovery, calm, a restart, a `down` (`seeds`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and say what they did"
+)]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a checker, a fault or a mutant is about the few variants that it names"
+)]
 
 mod chaos;
 mod container;

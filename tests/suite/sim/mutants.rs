@@ -1,9 +1,11 @@
 //! Deliberate mistakes at the core's inputs and outputs, each of which a checker must catch: who checks the checkers.
 
+use std::collections::BTreeMap;
+
 use phoenixd::reconcile::{
-    Action, Event, Kernel, Outcome, Planned, Reason, Sight, Stage, Step, Subject,
+    Action, Desired, Event, Kernel, Outcome, Planned, Reason, Sight, Stage, Step, Subject,
 };
-use phoenixd::spec::ContainerId;
+use phoenixd::spec::{ContainerId, ServiceName};
 
 use super::edge::backends;
 use super::run::Sim;
@@ -178,91 +180,9 @@ impl Sim {
                     }
                 }
             }
-            Some(Mutant::StopOldFirst) => {
-                let old = step
-                    .actions
-                    .iter()
-                    .find_map(|planned| match &planned.reason {
-                        Reason::Replaces { replica, because } => {
-                            Some((replica.clone(), because.clone()))
-                        }
-                        _ => None,
-                    });
-                if let Some((old, because)) = old
-                    && let Some(id) = step
-                        .status
-                        .replicas
-                        .iter()
-                        .find(|row| row.replica == old)
-                        .and_then(|row| row.container_id.clone())
-                {
-                    step.actions.push(Planned {
-                        action: Action::Drain { replica: old, id },
-                        reason: *because,
-                    });
-                }
-            }
-            Some(Mutant::RouteToUnready) => {
-                let starts = |id: &ContainerId| {
-                    let mut rows = step.status.replicas.iter();
-                    rows.any(|row| {
-                        row.container_id.as_ref() == Some(id) && row.stage == Stage::Starting
-                    })
-                };
-                let targets: Vec<_> = step
-                    .targets
-                    .iter()
-                    .filter(|(id, _)| starts(id))
-                    .map(|(id, target)| (id.clone(), target.clone()))
-                    .collect();
-                for (id, target) in targets {
-                    let service = &target.replica.service;
-                    let ports = self
-                        .setup
-                        .wanted
-                        .get(service)
-                        .map(|desired| desired.published.clone());
-                    for published in ports.unwrap_or_default() {
-                        let Some(routes) = &mut step.routes else {
-                            continue;
-                        };
-                        let listed = routes.listeners.entry(published).or_default();
-                        if listed.iter().all(|backend| backend.container_id != id) {
-                            listed.push(phoenixd::reconcile::Backend {
-                                replica: target.replica.clone(),
-                                container_id: id.clone(),
-                                address: target.address,
-                            });
-                        }
-                    }
-                }
-            }
-            Some(Mutant::RetireTwo) => {
-                let drained = step
-                    .actions
-                    .iter()
-                    .find_map(|planned| match &planned.action {
-                        Action::Drain { replica, .. } => {
-                            Some((replica.clone(), planned.reason.clone()))
-                        }
-                        _ => None,
-                    });
-                if let Some((replica, reason)) = drained {
-                    let next = step
-                        .routes
-                        .iter()
-                        .flat_map(backends)
-                        .find(|other| {
-                            other.replica.service == replica.service && other.replica != replica
-                        })
-                        .map(|other| Action::Drain {
-                            replica: other.replica.clone(),
-                            id: other.container_id.clone(),
-                        });
-                    step.actions
-                        .extend(next.map(|action| Planned { action, reason }));
-                }
-            }
+            Some(Mutant::StopOldFirst) => stop_old_first(&mut step),
+            Some(Mutant::RouteToUnready) => route_to_unready(&self.setup.wanted, &mut step),
+            Some(Mutant::RetireTwo) => retire_two(&mut step),
             Some(Mutant::PublishWhileAdopting) => {
                 step.routes.get_or_insert_default();
             }
@@ -287,6 +207,82 @@ impl Sim {
             _ => {}
         }
         step
+    }
+}
+
+fn stop_old_first(step: &mut Step) {
+    let old = step
+        .actions
+        .iter()
+        .find_map(|planned| match &planned.reason {
+            Reason::Replaces { replica, because } => Some((replica.clone(), because.clone())),
+            _ => None,
+        });
+    if let Some((old, because)) = old
+        && let Some(id) = step
+            .status
+            .replicas
+            .iter()
+            .find(|row| row.replica == old)
+            .and_then(|row| row.container_id.clone())
+    {
+        step.actions.push(Planned {
+            action: Action::Drain { replica: old, id },
+            reason: *because,
+        });
+    }
+}
+
+fn route_to_unready(wanted: &BTreeMap<ServiceName, Desired>, step: &mut Step) {
+    let starts = |id: &ContainerId| {
+        let mut rows = step.status.replicas.iter();
+        rows.any(|row| row.container_id.as_ref() == Some(id) && row.stage == Stage::Starting)
+    };
+    let targets: Vec<_> = step
+        .targets
+        .iter()
+        .filter(|(id, _)| starts(id))
+        .map(|(id, target)| (id.clone(), target.clone()))
+        .collect();
+    for (id, target) in targets {
+        let service = &target.replica.service;
+        let ports = wanted.get(service).map(|desired| desired.published.clone());
+        for published in ports.unwrap_or_default() {
+            let Some(routes) = &mut step.routes else {
+                continue;
+            };
+            let listed = routes.listeners.entry(published).or_default();
+            if listed.iter().all(|backend| backend.container_id != id) {
+                listed.push(phoenixd::reconcile::Backend {
+                    replica: target.replica.clone(),
+                    container_id: id.clone(),
+                    address: target.address,
+                });
+            }
+        }
+    }
+}
+
+fn retire_two(step: &mut Step) {
+    let drained = step
+        .actions
+        .iter()
+        .find_map(|planned| match &planned.action {
+            Action::Drain { replica, .. } => Some((replica.clone(), planned.reason.clone())),
+            _ => None,
+        });
+    if let Some((replica, reason)) = drained {
+        let next = step
+            .routes
+            .iter()
+            .flat_map(backends)
+            .find(|other| other.replica.service == replica.service && other.replica != replica)
+            .map(|other| Action::Drain {
+                replica: other.replica.clone(),
+                id: other.container_id.clone(),
+            });
+        step.actions
+            .extend(next.map(|action| Planned { action, reason }));
     }
 }
 

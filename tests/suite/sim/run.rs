@@ -29,7 +29,7 @@ use super::shell::Shell;
 use super::transcript::Transcript;
 
 /// The simulated machines boot this long before phoenixd starts.
-const UPTIME: Duration = Duration::from_secs(60);
+const UPTIME: Duration = Duration::from_mins(1);
 
 /// One run.
 #[derive(Debug)]

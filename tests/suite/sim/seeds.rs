@@ -261,7 +261,7 @@ impl Sim {
     fn goes_down(&mut self, volumes: bool) -> Result<(), Violation> {
         self.judge.goes_down();
         self.deliver(Event::Command(Command::Down { volumes }));
-        self.until("down", Duration::from_secs(120), |sim| {
+        self.until("down", Duration::from_mins(2), |sim| {
             let finished = sim.shell.as_ref().is_some_and(|shell| shell.finished);
             if finished {
                 Ok(())

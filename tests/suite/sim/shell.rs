@@ -25,6 +25,10 @@ const ROUNDS: u32 = 60;
 
 /// One life of the supervisor.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about something else"
+)]
 pub(super) struct Shell {
     pub(super) world: World,
     epoch: u64,
@@ -185,7 +189,7 @@ impl Sim {
             let Some(shell) = &self.shell else { return };
             let step = shell.world.plan(self.now);
             self.figures.plans += 1;
-            if self.figures.plans % 16 == 0 && shell.world.plan(self.now) != step {
+            if self.figures.plans.is_multiple_of(16) && shell.world.plan(self.now) != step {
                 self.judge
                     .fail(self.now, "pure", "two plans of one world differ".to_owned());
             }
