@@ -116,6 +116,30 @@ fn a_supervisor_killed_while_it_begins_changes_or_removes_a_project_leaves_nothi
     journey.run(&["events"]).success();
 }
 
+#[test]
+fn a_supervisor_ended_within_a_recycle_ends_at_once_and_the_next_one_finishes() {
+    let mut random = Random::seeded("SIGTERM within a recycle");
+    let journey = Journey::of_web(2, "", "drain: 200ms");
+    let events = journey.engine.events(&journey.label());
+    for _ in 0..4 {
+        let supervisor = journey.up_ready(2);
+        let recycle = journey.begin(&["recycle"]);
+        let delay = Duration::from_millis(random.below(3000));
+        pause(delay);
+        let began = now();
+        supervisor.end();
+        println!(
+            "ended {delay:?} after the recycle began, in {:?}",
+            since(began)
+        );
+        assert!(since(began) < Duration::from_secs(15));
+        let code = recycle.end().code();
+        assert!(matches!(code, Some(0 | 1)), "{code:?}");
+    }
+    journey.up_ready(2).end();
+    assert_sane(&events, 3);
+}
+
 /// A replica is started once in its whole life, and never more than so many run at once.
 #[track_caller]
 fn assert_sane(events: &EventLog, most: usize) {

@@ -98,3 +98,28 @@ fn only_the_end_of_the_grace_cuts_a_request() {
     assert!(died >= killed);
     assert!(at("start", None) < term, "the new one first");
 }
+
+#[test]
+fn what_is_under_way_is_answered_when_the_supervisor_ends_and_when_everything_is_removed() {
+    let journey = Journey::of_web(1, "stop_grace_period: 10s", "drain: 500ms");
+    let address = ([127, 0, 0, 1], journey.port).into();
+    let slow = || thread::spawn(move || http::get_from(address, "/slow?ms=2500", PATIENCE));
+
+    let supervisor = journey.up_ready(1);
+    let under_way = slow();
+    journey.get("/whoami");
+    supervisor.end();
+    let answer = under_way
+        .join()
+        .expect("join")
+        .expect("SIGTERM cuts nothing");
+    assert_eq!(answer.status, 200);
+
+    let _supervisor = journey.up_ready(1);
+    let under_way = slow();
+    journey.get("/whoami");
+    journey.run(&["down"]).success();
+    let answer = under_way.join().expect("join").expect("down cuts nothing");
+    assert_eq!(answer.status, 200);
+    assert_eq!(journey.containers(), []);
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::{Engine, Journey, Load, eventually, variable};
+use super::support::{Engine, Journey, Load, Random, Supervisor, eventually, pause, variable};
 
 /// Says that this is the inner run, and which engine it is about.
 const INSIDE: &str = "PHOENIXD_JOURNEY_ENGINE";
@@ -44,8 +44,26 @@ fn with_live_restore_an_engine_s_restart_loses_no_request_and_no_replica() {
                 after.len() == 2 && after.iter().all(|id| !before.contains(id)),
                 "{before:?} {after:?}"
             );
+            in_the_middle(&journey, &mut supervisor, engine);
         },
     );
+}
+
+/// The engine is killed while a recycle is under way.
+fn in_the_middle(journey: &Journey, supervisor: &mut Supervisor, engine: &Private) {
+    let mut random = Random::seeded("the engine killed within a recycle");
+    for _ in 0..3 {
+        let load = Load::begin(journey.port, 2, 2);
+        let recycle = journey.begin(&["recycle"]);
+        let delay = Duration::from_millis(random.below(2000));
+        pause(delay);
+        engine.run("kill");
+        println!("killed {delay:?} after the recycle began");
+        // It may have failed by the engine's fault; but it ends.
+        recycle.end();
+        supervisor.await_ready(2);
+        load.end().assert_nothing_lost(100);
+    }
 }
 
 #[test]

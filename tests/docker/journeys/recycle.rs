@@ -47,3 +47,36 @@ fn ten_recycles_under_constant_load_lose_no_request() {
     // Two replicas and a surge of one.
     assert!(events.most_running(2) <= 3, "{actions:#?}");
 }
+
+#[test]
+fn a_recycle_of_one_service_leaves_the_others_alone_and_an_unknown_one_is_refused() {
+    let journey = Journey::new();
+    let web = journey.web(1, "", "drain: 0s");
+    let worker = format!(
+        "  worker:\n    image: {}\n    stop_grace_period: 2s\n    x-phoenix: {{ drain: 0s }}\n",
+        journey.image()
+    );
+    journey.write(&(web + &worker));
+    let supervisor = journey.up_ready(2);
+    let of = |service: &str| {
+        let name = format!("{}-{service}-", journey.project);
+        let containers = journey.containers();
+        let found = containers
+            .into_iter()
+            .find(|container| container.name.starts_with(&name));
+        found.expect("a replica").id
+    };
+    let (web, worker) = (of("web"), of("worker"));
+    journey.run(&["recycle", "worker"]).success();
+    assert_eq!(of("web"), web);
+    assert_ne!(of("worker"), worker);
+
+    let worker = of("worker");
+    let unknown = journey.run(&["recycle", "wrkr"]).unmet(&["wrkr"]);
+    println!("{}", unknown.stderr);
+    assert_eq!((of("web"), of("worker")), (web, worker));
+
+    supervisor.end();
+    let alone = journey.run(&["recycle"]).unmet(&["hint"]);
+    println!("{}", alone.stderr);
+}

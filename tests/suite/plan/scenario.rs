@@ -4,19 +4,19 @@
 //! now, and carries nothing out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Asked, Command, ContainerState, Desired, EdgeReport, Event, Failure, FailureKind,
-    Health, Identity, Kernel, Limits, Listing, NetworkSeen, Observed, Outcome, RequestId, Routes,
-    Sight, Stage, Step, Time, VolumeSeen, World,
+    Action, Command, ContainerState, Desired, EdgeReport, Event, Health, Identity, Limits, Listing,
+    NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen, World,
 };
 use phoenixd::spec::{
-    ContainerId, Generation, ImageId, Jitter, KernelFacts, NetworkName, Phoenix, Policy, Probe,
-    ProbeSetting, ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, ProbeSetting,
+    ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
 };
+
+use super::hands::end;
 
 /// The scenario's clock starts here, so that ages before it can be told.
 const START: Duration = Duration::from_hours(100);
@@ -24,20 +24,20 @@ const START: Duration = Duration::from_hours(100);
 /// A project in a situation.
 pub(super) struct Scenario {
     pub(super) world: World,
-    now: Time,
-    wanted: BTreeMap<ServiceName, Desired>,
-    containers: BTreeMap<ContainerId, Observed>,
-    networks: BTreeSet<NetworkSeen>,
-    volumes: BTreeSet<VolumeSeen>,
-    epoch: u64,
-    table: Routes,
-    open: BTreeMap<ContainerId, u64>,
+    pub(super) now: Time,
+    pub(super) wanted: BTreeMap<ServiceName, Desired>,
+    pub(super) containers: BTreeMap<ContainerId, Observed>,
+    pub(super) networks: BTreeSet<NetworkSeen>,
+    pub(super) volumes: BTreeSet<VolumeSeen>,
+    pub(super) epoch: u64,
+    pub(super) table: Routes,
+    pub(super) open: BTreeMap<ContainerId, u64>,
     /// The edge takes over what it is sent.
-    edge_works: bool,
-    unhealthy: BTreeSet<String>,
-    starts_fail: Option<String>,
-    weak: bool,
-    ids: u64,
+    pub(super) edge_works: bool,
+    pub(super) unhealthy: BTreeSet<String>,
+    pub(super) starts_fail: Option<String>,
+    pub(super) weak: bool,
+    pub(super) ids: u64,
 }
 
 /// A service `web` with one replica, a TTL of an hour without jitter, and no delays.
@@ -407,134 +407,6 @@ impl Scenario {
         changed
     }
 
-    /// The engine does it.
-    fn call(&mut self, action: &Action) -> Outcome {
-        match action {
-            Action::CreateNetwork(name) => {
-                self.networks.insert(NetworkSeen {
-                    name: name.clone(),
-                    ours: true,
-                });
-            }
-            Action::CreateVolume(name) => {
-                self.volumes.insert(VolumeSeen {
-                    name: name.clone(),
-                    ours: true,
-                });
-            }
-            Action::RemoveNetwork(name) => self.networks.retain(|network| network.name != *name),
-            Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
-            Action::Create {
-                replica,
-                generation,
-                spec_hash,
-                ..
-            } => {
-                let identity = Identity {
-                    replica: replica.clone(),
-                    generation: *generation,
-                    spec_hash: spec_hash.clone(),
-                };
-                let observed = self.container(format!("p-{replica}"), Some(identity));
-                let id = observed.id.clone();
-                self.containers.insert(id.clone(), observed);
-                return Outcome::Done(self.sight(&id));
-            }
-            Action::Connect { id, network, .. } => {
-                self.containers
-                    .get_mut(id)
-                    .unwrap()
-                    .networks
-                    .insert(network.clone(), None);
-            }
-            Action::Start { id, .. } => {
-                if let Some(message) = self.starts_fail.clone() {
-                    let failure = Failure {
-                        kind: FailureKind::Refused,
-                        message,
-                    };
-                    return Outcome::Failed {
-                        failure,
-                        sight: self.sight(id),
-                    };
-                }
-                let mut observed = self.containers.remove(id).unwrap();
-                observed.state = ContainerState::Running;
-                observed.started = Some(self.now);
-                self.run(&mut observed);
-                self.containers.insert(id.clone(), observed);
-            }
-            Action::Stop { subject, .. } => end(self.containers.get_mut(&subject.id).unwrap(), 0),
-            Action::Remove { subject } => drop(self.containers.remove(&subject.id)),
-            Action::Look { .. } | Action::Drain { .. } => {}
-        }
-        Outcome::Done(
-            action
-                .container()
-                .map_or(Sight::Nothing, |id| self.sight(id)),
-        )
-    }
-
-    fn sight(&mut self, id: &ContainerId) -> Sight {
-        let asked_at = self.now;
-        match self.containers.get_mut(id) {
-            None => Sight::Gone { asked_at },
-            Some(observed) => {
-                if let Kernel::Read { at, .. } = &mut observed.kernel {
-                    *at = asked_at;
-                }
-                Sight::Container {
-                    asked_at,
-                    observed: Box::new(observed.clone()),
-                }
-            }
-        }
-    }
-
-    fn container(&mut self, name: String, identity: Option<Identity>) -> Observed {
-        self.ids += 1;
-        Observed {
-            id: ContainerId::new(format!("{:064x}", self.ids)),
-            name,
-            identity,
-            state: ContainerState::Created,
-            image: ImageId::new("sha256:0"),
-            health: Health::Starting,
-            started: None,
-            kernel: Kernel::NotRunning,
-            asked: Asked {
-                privileged: false,
-                read_only: true,
-                cap_drop_all: true,
-                no_new_privs: true,
-                foreign_namespace: false,
-                never_restarts: true,
-                pids_limited: true,
-                memory_limited: true,
-            },
-            networks: BTreeMap::from([(NetworkName::new("p_default"), None)]),
-        }
-    }
-
-    /// The process is there: an address, and the kernel's word.
-    fn run(&self, observed: &mut Observed) {
-        let last = u8::try_from(self.ids).unwrap_or(0);
-        for address in observed.networks.values_mut() {
-            *address = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
-        }
-        let facts = KernelFacts {
-            cap_effective: u64::from(self.weak) << 10,
-            cap_bounding: 0,
-            no_new_privs: true,
-            seccomp: 2,
-            uid: 65_534,
-        };
-        observed.kernel = Kernel::Read {
-            facts,
-            at: self.now,
-        };
-    }
-
     /// A volume of the project that is needed.
     pub(super) fn needs_volume(mut self, name: &str) -> Self {
         for desired in self.wanted.values_mut() {
@@ -542,19 +414,6 @@ impl Scenario {
             desired.makes_networks.insert(NetworkName::new("p_default"));
         }
         self
-    }
-}
-
-fn end(observed: &mut Observed, code: i64) {
-    observed.state = ContainerState::Exited {
-        code,
-        oom: false,
-        error: String::new(),
-    };
-    observed.started = None;
-    observed.kernel = Kernel::NotRunning;
-    for address in observed.networks.values_mut() {
-        *address = None;
     }
 }
 

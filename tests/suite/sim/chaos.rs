@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phoenixd::reconcile::{Command, ContainerState, Event, RequestId, Time};
-use phoenixd::spec::{ContainerId, ServiceName, SpecHash};
+use phoenixd::spec::{ContainerId, ImageId, ServiceName, SpecHash};
 
 use super::engine::CallFaults;
 use super::rng::Rng;
@@ -36,9 +36,10 @@ pub(super) enum Fault {
     AnswersLate,
     SlowStarts,
     SlowStops,
+    ImageMoves,
 }
 
-const ALL: [Fault; 22] = [
+const ALL: [Fault; 23] = [
     Fault::CallsFail,
     Fault::EngineGone,
     Fault::EngineRestarts,
@@ -61,6 +62,7 @@ const ALL: [Fault; 22] = [
     Fault::AnswersLate,
     Fault::SlowStarts,
     Fault::SlowStops,
+    Fault::ImageMoves,
 ];
 
 /// What goes wrong in one run.
@@ -104,13 +106,6 @@ impl Chaos {
             away: Vec::new(),
             strangers: Vec::new(),
         }
-    }
-
-    /// Nothing goes wrong.
-    pub(super) fn none() -> Self {
-        let mut none = Self::of_seed(0);
-        none.kinds.clear();
-        none
     }
 
     pub(super) fn kinds(&self) -> &[Fault] {
@@ -184,6 +179,10 @@ impl Sim {
             }
             Fault::Stray | Fault::Stranger => self.appear(fault),
             Fault::BadImage | Fault::SlowStarts | Fault::SlowStops => self.change_image(fault),
+            Fault::ImageMoves => {
+                let image = self.chaos.rng.one(["sha256:0", "sha256:1", "sha256:2"]);
+                self.engine.lock().host.image = ImageId::new(image);
+            }
             Fault::NewGeneration | Fault::Scale | Fault::ServiceLeaves => self.change_file(fault),
             Fault::Recycle => self.ask_to_recycle(),
             Fault::Suspend => {

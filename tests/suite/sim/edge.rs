@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use phoenixd::reconcile::{Backend, EdgeReport, Routes, Time};
+use phoenixd::reconcile::{Backend, EdgeReport, Routes};
 use phoenixd::spec::{ContainerId, Published};
 
 /// The edge.
@@ -93,9 +93,4 @@ impl Edge {
 /// Every backend of a table.
 pub(super) fn backends(table: &Routes) -> impl Iterator<Item = &Backend> {
     table.listeners.values().flatten()
-}
-
-/// How long after `then` it is.
-pub(super) fn ago(now: Time, then: Time) -> std::time::Duration {
-    now.since(then)
 }

@@ -70,6 +70,7 @@ pub(super) enum Effect {
     Create {
         name: String,
         identity: Identity,
+        image: Option<ImageId>,
         network: Option<NetworkName>,
         volumes: BTreeSet<VolumeName>,
     },
@@ -253,6 +254,7 @@ impl Shared {
             Effect::Create {
                 name,
                 identity,
+                image,
                 network,
                 volumes,
             } => {
@@ -262,6 +264,7 @@ impl Shared {
                     .networks
                     .extend(network.iter().map(|network| (network.clone(), None)));
                 draft.volumes.clone_from(volumes);
+                draft.image = image.clone().unwrap_or(draft.image);
                 let id = host.create(draft)?;
                 self.births.push_back(id.clone());
                 return Ok(Some(id));
@@ -326,6 +329,7 @@ impl Engine for SimEngine {
                 generation: birth.generation,
                 spec_hash: birth.spec_hash.clone(),
             },
+            image: birth.image.clone(),
             network: birth
                 .container
                 .attachments()

@@ -6,18 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Asked, ContainerState, Health, Identity, Kernel, Listing, NetworkSeen, Observed, Time,
-    VolumeSeen,
+    ContainerState, Identity, Listing, NetworkSeen, Observed, Time, VolumeSeen,
 };
 use phoenixd::spec::{
-    ContainerId, ImageId, KernelFacts, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
+    ContainerId, ImageId, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
 };
 
+pub(super) use super::container::{Container, is_process};
 use super::rng::Rng;
 use super::setup::{Defect, Quality};
-
-/// While the runtime becomes the program, the kernel tells of the runtime.
-const EXEC_TAKES: Duration = Duration::from_millis(3);
 
 /// The host.
 #[derive(Debug)]
@@ -38,6 +35,8 @@ pub(super) struct Host {
     pub(super) mutations: u64,
     /// Touched through the API without carrying the project's label.
     pub(super) touched: Option<String>,
+    /// Where the image's name leads.
+    pub(super) image: ImageId,
     ids: u64,
     rng: Rng,
 }
@@ -53,32 +52,6 @@ pub(super) enum Happening {
     },
     /// A call whose answer was lost long ago takes effect.
     Late(Box<super::engine::Effect>),
-}
-
-/// One container.
-#[derive(Clone, Debug)]
-pub(super) struct Container {
-    pub(super) id: ContainerId,
-    pub(super) name: String,
-    /// It carries the project's label.
-    pub(super) labelled: bool,
-    pub(super) identity: Option<Identity>,
-    pub(super) state: ContainerState,
-    pub(super) made_at: Time,
-    pub(super) started: Option<Time>,
-    /// It serves from then on.
-    pub(super) serves_at: Option<Time>,
-    /// Its stop signal was sent.
-    pub(super) terminating: bool,
-    /// It answers nothing until then.
-    pub(super) hung_until: Time,
-    /// Since when it does not serve, after it did.
-    pub(super) bad_since: Option<Time>,
-    pub(super) quality: Quality,
-    /// A human or a fault of the engine had a hand in it.
-    pub(super) meddled: bool,
-    pub(super) volumes: BTreeSet<VolumeName>,
-    pub(super) networks: BTreeMap<NetworkName, Option<IpAddr>>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +85,7 @@ impl Host {
             hints: Vec::new(),
             mutations: 0,
             touched: None,
+            image: ImageId::new("sha256:0"),
             ids: 0,
             rng: Rng::stream(seed, "host"),
         };
@@ -132,10 +106,6 @@ impl Host {
 
     pub(super) fn add_volume(&mut self, name: VolumeName, ours: bool) {
         self.volumes.entry(name).or_insert(ours);
-    }
-
-    pub(super) fn has_network(&self, name: &NetworkName) -> bool {
-        self.networks.contains_key(name)
     }
 
     pub(super) fn remove_network(&mut self, name: &NetworkName) -> Result<(), Refusal> {
@@ -206,6 +176,7 @@ impl Host {
             name,
             labelled: true,
             identity,
+            image: self.image.clone(),
             state: ContainerState::Created,
             made_at: self.now,
             started: None,
@@ -391,55 +362,10 @@ impl Host {
             .and_then(|id| self.containers.get(id))
     }
 
-    pub(super) fn serves(&self, id: &ContainerId) -> bool {
-        self.containers
-            .get(id)
-            .is_some_and(|container| container.serves(self.now))
-    }
-
     /// What an inspection says.
     pub(super) fn observe(&self, id: &ContainerId) -> Option<Observed> {
         let container = self.containers.get(id)?;
-        let weak = container.quality.fault == Some(Defect::Weak);
-        let kernel = match container.started {
-            _ if self.remote => Kernel::Unavailable,
-            None => Kernel::NotRunning,
-            Some(started) => {
-                let runtime = self.now.since(started) < EXEC_TAKES;
-                let facts = KernelFacts {
-                    cap_effective: if runtime { 0x1ff_ffff_ffff } else { 0 },
-                    cap_bounding: u64::from(weak) << 10,
-                    no_new_privs: !runtime,
-                    seccomp: 2,
-                    uid: if runtime { 0 } else { 65_534 },
-                };
-                Kernel::Read {
-                    facts,
-                    at: self.now,
-                }
-            }
-        };
-        Some(Observed {
-            id: id.clone(),
-            name: container.name.clone(),
-            identity: container.identity.clone(),
-            state: container.state.clone(),
-            image: ImageId::new("sha256:0"),
-            health: container.health(self.now),
-            started: container.started,
-            kernel,
-            asked: Asked {
-                privileged: false,
-                read_only: true,
-                cap_drop_all: true,
-                no_new_privs: true,
-                foreign_namespace: false,
-                never_restarts: true,
-                pids_limited: true,
-                memory_limited: true,
-            },
-            networks: container.networks.clone(),
-        })
+        Some(container.observe(self.now, self.remote))
     }
 
     /// What a listing says.
@@ -502,36 +428,6 @@ impl Host {
     }
 }
 
-impl Container {
-    pub(super) fn service(&self) -> Option<&ServiceName> {
-        self.identity
-            .as_ref()
-            .map(|identity| &identity.replica.service)
-    }
-
-    /// It answers a request now.
-    pub(super) fn serves(&self, now: Time) -> bool {
-        let flaps =
-            self.quality.fault == Some(Defect::Flaps) && (now.since_boot().as_secs() / 7) % 2 == 1;
-        self.state == ContainerState::Running
-            && self.serves_at.is_some_and(|at| at <= now)
-            && self.hung_until <= now
-            && !flaps
-    }
-
-    fn health(&self, now: Time) -> Health {
-        if self.state != ContainerState::Running {
-            Health::None
-        } else if self.serves(now) {
-            Health::Healthy
-        } else if self.serves_at.is_none_or(|at| now < at) {
-            Health::Starting
-        } else {
-            Health::Unhealthy
-        }
-    }
-}
-
 impl Network {
     fn take(&mut self, id: &ContainerId) -> IpAddr {
         let address = self.free.pop().unwrap_or_else(|| {
@@ -552,16 +448,5 @@ impl Network {
             }
             keeps
         });
-    }
-}
-
-/// A process exists.
-pub(super) fn is_process(state: &ContainerState) -> bool {
-    match state {
-        ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
-        ContainerState::Created
-        | ContainerState::Exited { .. }
-        | ContainerState::Removing
-        | ContainerState::Dead => false,
     }
 }

@@ -5,12 +5,15 @@
 //! replays one with its whole transcript. A run is a story: trouble, recovery, calm, a restart, a `down` (`seeds`).
 
 mod chaos;
+mod container;
+mod decisions;
 mod edge;
 mod engine;
 mod host;
 mod invariants;
 mod mutants;
 mod outside;
+mod promises;
 mod regressions;
 mod rng;
 mod run;

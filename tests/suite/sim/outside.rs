@@ -132,10 +132,6 @@ impl Sim {
         self.at_time(at, event);
     }
 
-    pub(super) fn report_arrives(&mut self) {
-        self.send_report();
-    }
-
     /// A client comes: it is served by a backend of the table, or it is not.
     pub(super) fn dial(&mut self, published: Published) {
         let pause = self.clients.ms(200, 4000);

@@ -158,8 +158,6 @@ pub(super) enum Ev {
     },
     /// A table reaches the edge.
     Table(u64, Arc<Routes>),
-    /// The edge speaks.
-    Report,
     /// A client comes.
     Dial(Published),
     /// A connection ends.
@@ -330,7 +328,6 @@ impl Sim {
                 self.probe_ends(id, token, asked_at, timed_out);
             }
             Ev::Table(epoch, table) => self.table_arrives(epoch, table),
-            Ev::Report => self.report_arrives(),
             Ev::Dial(published) => self.dial(published),
             Ev::Hangup(connection) => self.hang_up(connection),
             Ev::Chaos => self.chaos_strikes(),

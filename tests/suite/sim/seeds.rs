@@ -10,8 +10,9 @@ use phoenixd::reconcile::{Command, Event, Reason};
 use phoenixd::spec::ContainerId;
 
 use super::chaos::Chaos;
-use super::invariants::{RECOVERED, Violation};
+use super::invariants::Violation;
 use super::mutants::Mutant;
+use super::promises::RECOVERED;
 use super::run::{Ev, Figures, Sim};
 use super::setup::Setup;
 
