@@ -133,12 +133,12 @@ fn past_its_deadline_a_replica_without_a_healthy_replacement_stays_or_goes_as_th
         let service = format!("{environment}\nstop_grace_period: 1s");
         let web = journey.web(1, &service, &phoenix("keep"));
         let other = journey.web(1, &service, &phoenix("stop"));
-        let other: String = other
+        let other: Vec<&str> = other
             .lines()
             .skip(1)
             .filter(|line| !line.contains("ports:"))
-            .map(|line| format!("{line}\n"))
             .collect();
+        let other = other.join("\n") + "\n";
         journey.write(&(web + &other.replace("  web:", "  goes:")));
     };
     write(GOOD);
