@@ -99,6 +99,7 @@ pub(super) fn start_complaint(error: &StartError) -> Complaint {
         | StartError::Api(_)
         | StartError::List { .. }
         | StartError::Externals(_) => Complaint::unmet(text),
+        StartError::Threads(_) => Complaint::unexpected(text),
         StartError::TaskEnded(_) => {
             Complaint::unexpected(text).hint("replicas keep running; `phoenixd up` adopts them")
         }

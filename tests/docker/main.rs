@@ -11,4 +11,5 @@ mod engine;
 mod fixture;
 mod image;
 mod journeys;
+mod packaged;
 mod promises;

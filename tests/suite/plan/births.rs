@@ -8,7 +8,11 @@ use super::scenario::{Scenario, mins, secs, web};
 
 #[test]
 fn a_first_start_makes_each_replica_step_by_step() {
-    let mut scenario = Scenario::of(Desired { replicas: 2, ..web() }).start();
+    let mut scenario = Scenario::of(Desired {
+        replicas: 2,
+        ..web()
+    })
+    .start();
     assert_snapshot!(scenario.live(secs(5)), @r"
     0s create web-1 (generation 1): 0 of 2 replicas live
     0s start web-1: birth
@@ -21,7 +25,10 @@ fn a_first_start_makes_each_replica_step_by_step() {
 
 #[test]
 fn networks_and_volumes_are_made_before_what_needs_them() {
-    let mut scenario = Scenario::of(web()).needs_volume("p_data").without_network().start();
+    let mut scenario = Scenario::of(web())
+        .needs_volume("p_data")
+        .without_network()
+        .start();
     assert_snapshot!(scenario.plan(), @r"
     create network p_default: a service needs it
     create volume p_data: a service needs it
@@ -199,8 +206,17 @@ fn min_ready_keeps_the_old_one_until_the_new_one_has_proven_itself() {
 
 #[test]
 fn births_are_bounded_over_all_replicas() {
-    let mut scenario = Scenario::of(Desired { replicas: 3, ..web() });
-    scenario.world = World::new(ProjectName::new("p"), Limits { births: 2, calls: 8 });
+    let mut scenario = Scenario::of(Desired {
+        replicas: 3,
+        ..web()
+    });
+    scenario.world = World::new(
+        ProjectName::new("p"),
+        Limits {
+            births: 2,
+            calls: 8,
+        },
+    );
     let mut scenario = scenario.start();
     scenario.ill("every one");
     scenario.live(secs(1));
@@ -216,7 +232,9 @@ fn an_engine_that_does_not_answer_gets_no_orders_and_every_route_stays() {
     let mut scenario = Scenario::of(web()).start();
     scenario.live(secs(5));
     scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
-    scenario.apply(Event::Unreachable { error: "connection refused".to_owned() });
+    scenario.apply(Event::Unreachable {
+        error: "connection refused".to_owned(),
+    });
     assert_snapshot!(scenario.plan(), @r"
     web-1 ready waits: the engine does not answer: connection refused
     web waits: the engine does not answer: connection refused

@@ -72,7 +72,11 @@ fn scaling_up_adds_and_scaling_down_drains_the_one_whose_deadline_is_nearest() {
 
 #[test]
 fn scaling_to_nothing_drains_all() {
-    let mut scenario = Scenario::of(Desired { replicas: 2, ..web() }).start();
+    let mut scenario = Scenario::of(Desired {
+        replicas: 2,
+        ..web()
+    })
+    .start();
     scenario.live(mins(1));
     scenario.change(|desired| desired.replicas = 0);
     assert_snapshot!(scenario.live(secs(5)), @r"
@@ -110,7 +114,12 @@ fn a_stray_is_removed() {
 
 #[test]
 fn down_drains_stops_and_removes_everything_and_the_networks_last() {
-    let mut scenario = Scenario::of(Desired { replicas: 2, ..web() }).needs_volume("p_data").start();
+    let mut scenario = Scenario::of(Desired {
+        replicas: 2,
+        ..web()
+    })
+    .needs_volume("p_data")
+    .start();
     scenario.live(mins(1));
     scenario.down(false);
     assert_snapshot!(scenario.live(secs(5)), @r"

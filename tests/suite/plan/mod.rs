@@ -3,6 +3,7 @@
 
 mod births;
 mod endings;
+mod hands;
 mod recycling;
 mod restarts;
 mod scenario;

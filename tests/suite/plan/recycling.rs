@@ -22,7 +22,11 @@ fn a_replica_is_replaced_in_time_to_be_gone_by_its_deadline() {
 
 #[test]
 fn replicas_of_one_age_are_replaced_one_after_the_other() {
-    let mut scenario = Scenario::of(Desired { replicas: 3, ..web() }).start();
+    let mut scenario = Scenario::of(Desired {
+        replicas: 3,
+        ..web()
+    })
+    .start();
     scenario.live(mins(50));
     assert_snapshot!(scenario.live(mins(10)), @r"
     8m 50s 700ms create web-4 (generation 1): replaces web-1: its life of 1h ends
@@ -45,7 +49,10 @@ fn replicas_of_one_age_are_replaced_one_after_the_other() {
 
 #[test]
 fn two_at_a_time_with_a_surge_of_two() {
-    let mut desired = Desired { replicas: 4, ..web() };
+    let mut desired = Desired {
+        replicas: 4,
+        ..web()
+    };
     desired.phoenix.surge = 2;
     let mut scenario = Scenario::of(desired).start();
     scenario.live(mins(50));
@@ -75,7 +82,10 @@ fn two_at_a_time_with_a_surge_of_two() {
 
 #[test]
 fn without_surge_the_old_one_goes_first_and_one_at_a_time() {
-    let mut desired = Desired { replicas: 2, ..web() };
+    let mut desired = Desired {
+        replicas: 2,
+        ..web()
+    };
     desired.phoenix.surge = 0;
     let mut scenario = Scenario::of(desired).start();
     scenario.live(mins(50));
@@ -95,7 +105,10 @@ fn without_surge_the_old_one_goes_first_and_one_at_a_time() {
 
 #[test]
 fn jitter_spreads_the_ends_of_lives() {
-    let mut desired = Desired { replicas: 3, ..web() };
+    let mut desired = Desired {
+        replicas: 3,
+        ..web()
+    };
     desired.phoenix.jitter = Jitter::Permille(200);
     let mut scenario = Scenario::of(desired).start();
     scenario.live(mins(40));
@@ -163,7 +176,11 @@ fn an_overdue_replica_is_stopped_where_the_file_says_so() {
 
 #[test]
 fn a_new_generation_replaces_every_replica_one_by_one() {
-    let mut scenario = Scenario::of(Desired { replicas: 2, ..web() }).start();
+    let mut scenario = Scenario::of(Desired {
+        replicas: 2,
+        ..web()
+    })
+    .start();
     scenario.live(mins(1));
     scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
     assert_snapshot!(scenario.live(mins(1)), @r"

@@ -26,7 +26,9 @@ fn an_adopted_replica_keeps_its_age() {
 
 #[test]
 fn a_file_that_changed_meanwhile_is_the_next_generation() {
-    let mut scenario = Scenario::of(web()).with_running(7, "zero", mins(10)).start();
+    let mut scenario = Scenario::of(web())
+        .with_running(7, "zero", mins(10))
+        .start();
     assert_snapshot!(scenario.live(mins(1)), @r"
     0s create web-8 (generation 2): replaces web-7: generation 1 gives way to 2
     0s start web-8: birth
@@ -41,7 +43,13 @@ fn nothing_is_published_before_what_was_found_is_proven() {
     let mut scenario = Scenario::of(web()).with_running(7, "one", mins(10)).start();
     scenario.ill("every one");
     scenario.live(secs(0));
-    assert_eq!(scenario.world.plan(phoenixd::reconcile::Time::from_boot(mins(6000))).routes, None);
+    assert_eq!(
+        scenario
+            .world
+            .plan(phoenixd::reconcile::Time::from_boot(mins(6000)))
+            .routes,
+        None
+    );
     scenario.well();
     scenario.live(secs(1));
     assert_eq!(scenario.routed(), "web-7");
@@ -49,7 +57,9 @@ fn nothing_is_published_before_what_was_found_is_proven() {
 
 #[test]
 fn a_recycle_that_was_under_way_ends_with_one_of_the_two() {
-    let scenario = Scenario::of(web()).with_running(7, "one", mins(50)).with_running(8, "one", secs(3));
+    let scenario = Scenario::of(web())
+        .with_running(7, "one", mins(50))
+        .with_running(8, "one", secs(3));
     let mut scenario = scenario.start();
     assert_snapshot!(scenario.live(secs(5)), @r"
     0s drain web-7: only 1 wanted
@@ -61,8 +71,13 @@ fn a_recycle_that_was_under_way_ends_with_one_of_the_two() {
 
 #[test]
 fn what_is_overdue_after_a_long_sleep_is_replaced_one_by_one() {
-    let scenario = Scenario::of(Desired { replicas: 2, ..web() });
-    let scenario = scenario.with_running(1, "one", mins(600)).with_running(2, "one", mins(600));
+    let scenario = Scenario::of(Desired {
+        replicas: 2,
+        ..web()
+    });
+    let scenario = scenario
+        .with_running(1, "one", mins(600))
+        .with_running(2, "one", mins(600));
     let mut scenario = scenario.start();
     assert_snapshot!(scenario.live(secs(5)), @r"
     0s create web-3 (generation 1): replaces web-1: its life of 1h ends

@@ -4,19 +4,19 @@
 //! now, and carries nothing out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Asked, Command, ContainerState, Desired, EdgeReport, Event, Failure, FailureKind,
-    Health, Identity, Kernel, Limits, Listing, NetworkSeen, Observed, Outcome, RequestId, Routes,
-    Sight, Stage, Step, Time, VolumeSeen, World,
+    Action, Command, ContainerState, Desired, EdgeReport, Event, Health, Identity, Limits, Listing,
+    NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen, World,
 };
 use phoenixd::spec::{
-    ContainerId, Generation, ImageId, Jitter, KernelFacts, NetworkName, Phoenix, Policy, Probe,
-    ProbeSetting, ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, ProbeSetting,
+    ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
 };
+
+use super::hands::end;
 
 /// The scenario's clock starts here, so that ages before it can be told.
 const START: Duration = Duration::from_hours(100);
@@ -24,20 +24,20 @@ const START: Duration = Duration::from_hours(100);
 /// A project in a situation.
 pub(super) struct Scenario {
     pub(super) world: World,
-    now: Time,
-    wanted: BTreeMap<ServiceName, Desired>,
-    containers: BTreeMap<ContainerId, Observed>,
-    networks: BTreeSet<NetworkSeen>,
-    volumes: BTreeSet<VolumeSeen>,
-    epoch: u64,
-    table: Routes,
-    open: BTreeMap<ContainerId, u64>,
+    pub(super) now: Time,
+    pub(super) wanted: BTreeMap<ServiceName, Desired>,
+    pub(super) containers: BTreeMap<ContainerId, Observed>,
+    pub(super) networks: BTreeSet<NetworkSeen>,
+    pub(super) volumes: BTreeSet<VolumeSeen>,
+    pub(super) epoch: u64,
+    pub(super) table: Routes,
+    pub(super) open: BTreeMap<ContainerId, u64>,
     /// The edge takes over what it is sent.
-    edge_works: bool,
-    unhealthy: BTreeSet<String>,
-    starts_fail: Option<String>,
-    weak: bool,
-    ids: u64,
+    pub(super) edge_works: bool,
+    pub(super) unhealthy: BTreeSet<String>,
+    pub(super) starts_fail: Option<String>,
+    pub(super) weak: bool,
+    pub(super) ids: u64,
 }
 
 /// A service `web` with one replica, a TTL of an hour without jitter, and no delays.
@@ -49,13 +49,20 @@ pub(super) fn web() -> Desired {
         phoenix: Phoenix {
             ttl: Duration::from_hours(1),
             jitter: Jitter::Permille(0),
-            probe: ProbeSetting { successes: 1, ..ProbeSetting::default() },
+            probe: ProbeSetting {
+                successes: 1,
+                ..ProbeSetting::default()
+            },
             ..Phoenix::default()
         },
         probe: Probe::Tcp { port: 80 },
         policy: Policy::STRICT,
         stop_grace: Duration::from_secs(10),
-        published: vec![Published { host_ip: None, host_port: 8080, target: 80 }],
+        published: vec![Published {
+            host_ip: None,
+            host_port: 8080,
+            target: 80,
+        }],
         networks: vec![NetworkName::new("p_default")],
         makes_networks: BTreeSet::new(),
         makes_volumes: BTreeSet::new(),
@@ -74,11 +81,20 @@ impl Scenario {
     /// A project of which nothing exists yet, but for its network.
     pub(super) fn of(desired: Desired) -> Self {
         Self {
-            world: World::new(ProjectName::new("p"), Limits { births: 4, calls: 8 }),
+            world: World::new(
+                ProjectName::new("p"),
+                Limits {
+                    births: 4,
+                    calls: 8,
+                },
+            ),
             now: Time::from_boot(START),
             wanted: BTreeMap::from([(ServiceName::new("web"), desired)]),
             containers: BTreeMap::new(),
-            networks: BTreeSet::from([NetworkSeen { name: NetworkName::new("p_default"), ours: true }]),
+            networks: BTreeSet::from([NetworkSeen {
+                name: NetworkName::new("p_default"),
+                ours: true,
+            }]),
             volumes: BTreeSet::new(),
             epoch: 0,
             table: Routes::default(),
@@ -158,7 +174,10 @@ impl Scenario {
     }
 
     pub(super) fn recycle(&mut self) {
-        let command = Command::Recycle { request: RequestId(1), services: BTreeSet::new() };
+        let command = Command::Recycle {
+            request: RequestId(1),
+            services: BTreeSet::new(),
+        };
         self.apply(Event::Command(command));
     }
 
@@ -217,23 +236,42 @@ impl Scenario {
 
     fn id_of(&self, replica: &str) -> ContainerId {
         let name = format!("p-{replica}");
-        self.containers.values().find(|c| c.name == name).unwrap().id.clone()
+        self.containers
+            .values()
+            .find(|c| c.name == name)
+            .unwrap()
+            .id
+            .clone()
     }
 
     /// What is to be done now and what is waited for; nothing is carried out.
     pub(super) fn plan(&self) -> String {
         let step = self.world.plan(self.now);
         assert_eq!(step, self.world.plan(self.now), "a plan is a pure read");
-        let mut lines: Vec<String> =
-            step.actions.iter().map(|planned| format!("{}: {}", planned.action, planned.reason)).collect();
+        let mut lines: Vec<String> = step
+            .actions
+            .iter()
+            .map(|planned| format!("{}: {}", planned.action, planned.reason))
+            .collect();
         for row in &step.status.replicas {
-            let acts = step.actions.iter().any(|planned| planned.action.replica() == Some(&row.replica));
-            let waits = row.waiting_on.as_ref().filter(|_| !acts).map(|on| on.describe(self.now));
+            let acts = step
+                .actions
+                .iter()
+                .any(|planned| planned.action.replica() == Some(&row.replica));
+            let waits = row
+                .waiting_on
+                .as_ref()
+                .filter(|_| !acts)
+                .map(|on| on.describe(self.now));
             lines.extend(waits.map(|on| format!("{} {} waits: {on}", row.replica, row.stage)));
         }
         for (name, service) in &step.status.services {
             let acts = step.actions.iter().any(|planned| matches!(&planned.action, Action::Create { replica, .. } if replica.service == *name));
-            let waits = service.waiting_on.as_ref().filter(|_| !acts).map(|on| on.describe(self.now));
+            let waits = service
+                .waiting_on
+                .as_ref()
+                .filter(|_| !acts)
+                .map(|on| on.describe(self.now));
             lines.extend(waits.map(|on| format!("{name} waits: {on}")));
         }
         lines.join("\n")
@@ -241,14 +279,22 @@ impl Scenario {
 
     /// Who gets traffic by the table that was published last.
     pub(super) fn routed(&self) -> String {
-        let names: Vec<String> =
-            self.table.listeners.values().flatten().map(|backend| backend.replica.to_string()).collect();
+        let names: Vec<String> = self
+            .table
+            .listeners
+            .values()
+            .flatten()
+            .map(|backend| backend.replica.to_string())
+            .collect();
         names.join(" ")
     }
 
     /// The status of the request to recycle.
     pub(super) fn request(&self) -> String {
-        format!("{:?}", self.world.plan(self.now).status.requests.get(&RequestId(1)))
+        format!(
+            "{:?}",
+            self.world.plan(self.now).status.requests.get(&RequestId(1))
+        )
     }
 
     /// Nothing of a `down` is left to do.
@@ -263,7 +309,11 @@ impl Scenario {
         let mut rounds = 0;
         loop {
             rounds += 1;
-            assert!(rounds < 100_000, "it does not come to rest:\n{}", lines.join("\n"));
+            assert!(
+                rounds < 100_000,
+                "it does not come to rest:\n{}",
+                lines.join("\n")
+            );
             let step = self.world.plan(self.now);
             let wake_at = step.wake_at;
             if self.carry_out(step, begin, &mut lines) || self.probe_all() {
@@ -280,7 +330,10 @@ impl Scenario {
 
     /// Publishes and carries out; whether anything changed.
     fn carry_out(&mut self, step: Step, begin: Time, lines: &mut Vec<String>) -> bool {
-        if let Some(routes) = step.routes.filter(|routes| self.epoch == 0 || *routes != self.table) {
+        if let Some(routes) = step
+            .routes
+            .filter(|routes| self.epoch == 0 || *routes != self.table)
+        {
             self.epoch += 1;
             self.table = routes.clone();
             let (epoch, routes) = (self.epoch, Arc::new(routes));
@@ -292,10 +345,18 @@ impl Scenario {
         for planned in step.actions {
             if !matches!(planned.action, Action::Look { .. }) {
                 let after = self.now.since(begin);
-                lines.push(format!("{:>8} {}: {}", show(after), planned.action, planned.reason));
+                lines.push(format!(
+                    "{:>8} {}: {}",
+                    show(after),
+                    planned.action,
+                    planned.reason
+                ));
             }
             let action = planned.action.clone();
-            self.apply(Event::Began { action: action.clone(), reason: planned.reason });
+            self.apply(Event::Began {
+                action: action.clone(),
+                reason: planned.reason,
+            });
             if !matches!(action, Action::Drain { .. }) {
                 let outcome = self.call(&action);
                 self.apply(Event::Ended { action, outcome });
@@ -306,7 +367,10 @@ impl Scenario {
 
     fn confirm(&mut self) {
         if self.edge_works {
-            let report = EdgeReport { epoch: self.epoch, open: self.open.clone() };
+            let report = EdgeReport {
+                epoch: self.epoch,
+                open: self.open.clone(),
+            };
             self.apply(Event::Edge(report));
         }
     }
@@ -316,116 +380,31 @@ impl Scenario {
         let step = self.world.plan(self.now);
         let mut changed = false;
         for (id, target) in step.targets {
-            let row = step.status.replicas.iter().find(|row| row.container_id.as_ref() == Some(&id));
+            let row = step
+                .status
+                .replicas
+                .iter()
+                .find(|row| row.container_id.as_ref() == Some(&id));
             let stage = row.map_or(Stage::Missing, |row| row.stage);
             let waits = stage == Stage::Starting || stage == Stage::Unready;
             let name = target.replica.to_string();
             let ill = self.unhealthy.contains(&name) || self.unhealthy.contains("every one");
             if waits || (ill && stage == Stage::Ready) {
-                let result = if ill { Err("connection refused".to_owned()) } else { Ok(()) };
+                let result = if ill {
+                    Err("connection refused".to_owned())
+                } else {
+                    Ok(())
+                };
                 let asked_at = self.now;
-                self.apply(Event::Probed { asked_at, id, result });
+                self.apply(Event::Probed {
+                    asked_at,
+                    id,
+                    result,
+                });
                 changed |= !ill || stage == Stage::Ready;
             }
         }
         changed
-    }
-
-    /// The engine does it.
-    fn call(&mut self, action: &Action) -> Outcome {
-        match action {
-            Action::CreateNetwork(name) => {
-                self.networks.insert(NetworkSeen { name: name.clone(), ours: true });
-            }
-            Action::CreateVolume(name) => {
-                self.volumes.insert(VolumeSeen { name: name.clone(), ours: true });
-            }
-            Action::RemoveNetwork(name) => self.networks.retain(|network| network.name != *name),
-            Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
-            Action::Create { replica, generation, spec_hash, .. } => {
-                let identity = Identity {
-                    replica: replica.clone(),
-                    generation: *generation,
-                    spec_hash: spec_hash.clone(),
-                };
-                let observed = self.container(format!("p-{replica}"), Some(identity));
-                let id = observed.id.clone();
-                self.containers.insert(id.clone(), observed);
-                return Outcome::Done(self.sight(&id));
-            }
-            Action::Connect { id, network, .. } => {
-                self.containers.get_mut(id).unwrap().networks.insert(network.clone(), None);
-            }
-            Action::Start { id, .. } => {
-                if let Some(message) = self.starts_fail.clone() {
-                    let failure = Failure { kind: FailureKind::Refused, message };
-                    return Outcome::Failed { failure, sight: self.sight(id) };
-                }
-                let mut observed = self.containers.remove(id).unwrap();
-                observed.state = ContainerState::Running;
-                observed.started = Some(self.now);
-                self.run(&mut observed);
-                self.containers.insert(id.clone(), observed);
-            }
-            Action::Stop { subject, .. } => end(self.containers.get_mut(&subject.id).unwrap(), 0),
-            Action::Remove { subject } => drop(self.containers.remove(&subject.id)),
-            Action::Look { .. } | Action::Drain { .. } => {}
-        }
-        Outcome::Done(action.container().map_or(Sight::Nothing, |id| self.sight(id)))
-    }
-
-    fn sight(&mut self, id: &ContainerId) -> Sight {
-        let asked_at = self.now;
-        match self.containers.get_mut(id) {
-            None => Sight::Gone { asked_at },
-            Some(observed) => {
-                if let Kernel::Read { at, .. } = &mut observed.kernel {
-                    *at = asked_at;
-                }
-                Sight::Container { asked_at, observed: Box::new(observed.clone()) }
-            }
-        }
-    }
-
-    fn container(&mut self, name: String, identity: Option<Identity>) -> Observed {
-        self.ids += 1;
-        Observed {
-            id: ContainerId::new(format!("{:064x}", self.ids)),
-            name,
-            identity,
-            state: ContainerState::Created,
-            image: ImageId::new("sha256:0"),
-            health: Health::Starting,
-            started: None,
-            kernel: Kernel::NotRunning,
-            asked: Asked {
-                privileged: false,
-                read_only: true,
-                cap_drop_all: true,
-                no_new_privs: true,
-                foreign_namespace: false,
-                never_restarts: true,
-                pids_limited: true,
-                memory_limited: true,
-            },
-            networks: BTreeMap::from([(NetworkName::new("p_default"), None)]),
-        }
-    }
-
-    /// The process is there: an address, and the kernel's word.
-    fn run(&self, observed: &mut Observed) {
-        let last = u8::try_from(self.ids).unwrap_or(0);
-        for address in observed.networks.values_mut() {
-            *address = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
-        }
-        let facts = KernelFacts {
-            cap_effective: u64::from(self.weak) << 10,
-            cap_bounding: 0,
-            no_new_privs: true,
-            seccomp: 2,
-            uid: 65_534,
-        };
-        observed.kernel = Kernel::Read { facts, at: self.now };
     }
 
     /// A volume of the project that is needed.
@@ -435,15 +414,6 @@ impl Scenario {
             desired.makes_networks.insert(NetworkName::new("p_default"));
         }
         self
-    }
-}
-
-fn end(observed: &mut Observed, code: i64) {
-    observed.state = ContainerState::Exited { code, oom: false, error: String::new() };
-    observed.started = None;
-    observed.kernel = Kernel::NotRunning;
-    for address in observed.networks.values_mut() {
-        *address = None;
     }
 }
 

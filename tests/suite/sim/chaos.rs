@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phoenixd::reconcile::{Command, ContainerState, Event, RequestId, Time};
-use phoenixd::spec::{ContainerId, ServiceName, SpecHash};
+use phoenixd::spec::{ContainerId, ImageId, ServiceName, SpecHash};
 
 use super::engine::CallFaults;
 use super::rng::Rng;
@@ -36,9 +36,10 @@ pub(super) enum Fault {
     AnswersLate,
     SlowStarts,
     SlowStops,
+    ImageMoves,
 }
 
-const ALL: [Fault; 22] = [
+const ALL: [Fault; 23] = [
     Fault::CallsFail,
     Fault::EngineGone,
     Fault::EngineRestarts,
@@ -61,6 +62,7 @@ const ALL: [Fault; 22] = [
     Fault::AnswersLate,
     Fault::SlowStarts,
     Fault::SlowStops,
+    Fault::ImageMoves,
 ];
 
 /// What goes wrong in one run.
@@ -86,8 +88,10 @@ impl Chaos {
         let mut rng = Rng::stream(seed, "chaos");
         let calm = rng.chance(120);
         let share = rng.one([150, 300, 600]);
-        let kinds: BTreeSet<Fault> =
-            ALL.into_iter().filter(|_| rng.chance(share) && !calm).collect();
+        let kinds: BTreeSet<Fault> = ALL
+            .into_iter()
+            .filter(|_| rng.chance(share) && !calm)
+            .collect();
         let pace = Duration::from_secs(rng.one([4, 15, 60, 200]));
         Self {
             rng,
@@ -104,13 +108,6 @@ impl Chaos {
         }
     }
 
-    /// Nothing goes wrong.
-    pub(super) fn none() -> Self {
-        let mut none = Self::of_seed(0);
-        none.kinds.clear();
-        none
-    }
-
     pub(super) fn kinds(&self) -> &[Fault] {
         &self.kinds
     }
@@ -121,7 +118,10 @@ impl Sim {
         if !self.chaos.on {
             return;
         }
-        let pause = self.chaos.rng.span(Duration::from_millis(50), self.chaos.pace * 2);
+        let pause = self
+            .chaos
+            .rng
+            .span(Duration::from_millis(50), self.chaos.pace * 2);
         self.at(pause, Ev::Chaos);
         let kinds = self.chaos.kinds.clone();
         if let Some(fault) = self.chaos.rng.pick(&kinds) {
@@ -145,7 +145,11 @@ impl Sim {
                     late: rng.one([0, 10, 50]),
                     slow: rng.one([0, 50, 200]),
                 };
-                let faults = if rng.chance(400) { CallFaults::default() } else { faults };
+                let faults = if rng.chance(400) {
+                    CallFaults::default()
+                } else {
+                    faults
+                };
                 self.engine.lock().faults = faults;
             }
             Fault::EngineGone => {
@@ -166,11 +170,19 @@ impl Sim {
                 let away = self.chaos.rng.ms(10, 30_000);
                 self.crash(away);
             }
-            Fault::Dies | Fault::Hangs | Fault::OperatorRemoves | Fault::OperatorStops | Fault::OperatorPauses => {
+            Fault::Dies
+            | Fault::Hangs
+            | Fault::OperatorRemoves
+            | Fault::OperatorStops
+            | Fault::OperatorPauses => {
                 self.strike_container(fault);
             }
             Fault::Stray | Fault::Stranger => self.appear(fault),
             Fault::BadImage | Fault::SlowStarts | Fault::SlowStops => self.change_image(fault),
+            Fault::ImageMoves => {
+                let image = self.chaos.rng.one(["sha256:0", "sha256:1", "sha256:2"]);
+                self.engine.lock().host.image = ImageId::new(image);
+            }
             Fault::NewGeneration | Fault::Scale | Fault::ServiceLeaves => self.change_file(fault),
             Fault::Recycle => self.ask_to_recycle(),
             Fault::Suspend => {
@@ -184,7 +196,11 @@ impl Sim {
         }
     }
 
-    fn containers(&mut self, any: bool, which: impl Fn(&super::host::Container) -> bool) -> Vec<ContainerId> {
+    fn containers(
+        &mut self,
+        any: bool,
+        which: impl Fn(&super::host::Container) -> bool,
+    ) -> Vec<ContainerId> {
         let shared = self.engine.lock();
         shared
             .host
@@ -197,7 +213,9 @@ impl Sim {
 
     fn strike_container(&mut self, fault: Fault) {
         let alive = self.containers(true, |container| container.state == ContainerState::Running);
-        let Some(id) = self.chaos.rng.pick(&alive).cloned() else { return };
+        let Some(id) = self.chaos.rng.pick(&alive).cloned() else {
+            return;
+        };
         let (span, forever) = (self.chaos.rng.ms(500, 90_000), self.chaos.rng.chance(300));
         let grace = self.chaos.rng.ms(0, 2000);
         let now = self.now;
@@ -211,7 +229,12 @@ impl Sim {
             Fault::Dies => host.die(&id, 1),
             Fault::Hangs => {
                 if let Some(container) = host.containers.get_mut(&id) {
-                    container.hung_until = now + if forever { Duration::from_hours(1000) } else { span };
+                    container.hung_until = now
+                        + if forever {
+                            Duration::from_hours(1000)
+                        } else {
+                            span
+                        };
                 }
             }
             Fault::OperatorRemoves => host.vanish(&id),
@@ -233,7 +256,9 @@ impl Sim {
     /// A container appears that phoenixd did not make.
     fn appear(&mut self, fault: Fault) {
         let names: Vec<ServiceName> = self.setup.wanted.keys().cloned().collect();
-        let Some(service) = self.chaos.rng.pick(&names).cloned() else { return };
+        let Some(service) = self.chaos.rng.pick(&names).cloned() else {
+            return;
+        };
         let number = self.chaos.rng.below(1_000_000);
         let running = self.chaos.rng.chance(700);
         let mut shared = self.engine.lock();
@@ -264,15 +289,26 @@ impl Sim {
 
     fn change_image(&mut self, fault: Fault) {
         let names: Vec<ServiceName> = self.setup.wanted.keys().cloned().collect();
-        let Some(service) = self.chaos.rng.pick(&names).cloned() else { return };
-        let Some(desired) = self.setup.wanted.get(&service) else { return };
+        let Some(service) = self.chaos.rng.pick(&names).cloned() else {
+            return;
+        };
+        let Some(desired) = self.setup.wanted.get(&service) else {
+            return;
+        };
         let hash = desired.spec_hash.clone();
         let grace = desired.stop_grace;
-        let mut quality = self.setup.qualities.get(&hash).copied().unwrap_or_else(Quality::good);
+        let mut quality = self
+            .setup
+            .qualities
+            .get(&hash)
+            .copied()
+            .unwrap_or_else(Quality::good);
         let rng = &mut self.chaos.rng;
         match fault {
             Fault::SlowStarts => quality.warm_up.1 = rng.ms(300, 12_000),
-            Fault::SlowStops => quality.shut_down.1 = rng.span(Duration::from_millis(300), grace * 2),
+            Fault::SlowStops => {
+                quality.shut_down.1 = rng.span(Duration::from_millis(300), grace * 2)
+            }
             _ if rng.chance(400) => quality = Quality::good(),
             _ => {
                 quality.fault = Some(rng.one([
@@ -292,7 +328,9 @@ impl Sim {
 
     fn change_file(&mut self, fault: Fault) {
         let names: Vec<ServiceName> = self.setup.wanted.keys().cloned().collect();
-        let Some(service) = self.chaos.rng.pick(&names).cloned() else { return };
+        let Some(service) = self.chaos.rng.pick(&names).cloned() else {
+            return;
+        };
         match fault {
             Fault::NewGeneration => {
                 self.chaos.revision += 1;
@@ -322,7 +360,10 @@ impl Sim {
     pub(super) fn ask_to_recycle(&mut self) {
         self.chaos.requests += 1;
         let number = self.incarnation * 1000 + self.chaos.requests;
-        let command = Command::Recycle { request: RequestId(number), services: BTreeSet::new() };
+        let command = Command::Recycle {
+            request: RequestId(number),
+            services: BTreeSet::new(),
+        };
         self.deliver(Event::Command(command));
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use phoenixd::reconcile::{Backend, EdgeReport, Routes, Time};
+use phoenixd::reconcile::{Backend, EdgeReport, Routes};
 use phoenixd::spec::{ContainerId, Published};
 
 /// The edge.
@@ -47,11 +47,17 @@ impl Edge {
         for connection in self.connections.values() {
             *open.entry(connection.backend.clone()).or_insert(0) += 1;
         }
-        EdgeReport { epoch: self.epoch, open }
+        EdgeReport {
+            epoch: self.epoch,
+            open,
+        }
     }
 
     pub(super) fn open(&self, id: &ContainerId) -> usize {
-        self.connections.values().filter(|connection| connection.backend == *id).count()
+        self.connections
+            .values()
+            .filter(|connection| connection.backend == *id)
+            .count()
     }
 
     /// Whose turn it is on a port.
@@ -72,7 +78,8 @@ impl Edge {
     /// A container's end ends its connections.
     pub(super) fn cut_all_of(&mut self, id: &ContainerId) -> usize {
         let before = self.connections.len();
-        self.connections.retain(|_, connection| connection.backend != *id);
+        self.connections
+            .retain(|_, connection| connection.backend != *id);
         let cut = before - self.connections.len();
         self.cut += u64::try_from(cut).unwrap_or(0);
         cut
@@ -86,9 +93,4 @@ impl Edge {
 /// Every backend of a table.
 pub(super) fn backends(table: &Routes) -> impl Iterator<Item = &Backend> {
     table.listeners.values().flatten()
-}
-
-/// How long after `then` it is.
-pub(super) fn ago(now: Time, then: Time) -> std::time::Duration {
-    now.since(then)
 }

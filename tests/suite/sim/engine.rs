@@ -67,7 +67,13 @@ pub(super) struct CallFaults {
 /// What a call does on the host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Effect {
-    Create { name: String, identity: Identity, network: Option<NetworkName>, volumes: BTreeSet<VolumeName> },
+    Create {
+        name: String,
+        identity: Identity,
+        image: Option<ImageId>,
+        network: Option<NetworkName>,
+        volumes: BTreeSet<VolumeName>,
+    },
     Connect(ContainerId, NetworkName),
     Start(ContainerId),
     Remove(ContainerId),
@@ -125,7 +131,11 @@ impl SimEngine {
             until
         };
         poll_fn(|_| {
-            if self.lock().host.now >= until { Poll::Ready(()) } else { Poll::Pending }
+            if self.lock().host.now >= until {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -141,7 +151,10 @@ impl SimEngine {
         };
         if silent {
             self.pass(TIMEOUT).await;
-            return Err(Error::TimedOut { call: "call", after: TIMEOUT });
+            return Err(Error::TimedOut {
+                call: "call",
+                after: TIMEOUT,
+            });
         }
         if unreachable || fate == Fate::Before {
             return Err(broken("refused"));
@@ -153,17 +166,26 @@ impl SimEngine {
         let fate = self.arrive(true).await?;
         match fate {
             Fate::Refused => {
-                return Err(Error::Refused { status: 500, message: "internal error".to_owned() });
+                return Err(Error::Refused {
+                    status: 500,
+                    message: "internal error".to_owned(),
+                });
             }
             Fate::Late => {
                 self.lock().postpone(effect);
                 self.pass(TIMEOUT).await;
-                return Err(Error::TimedOut { call: "call", after: TIMEOUT });
+                return Err(Error::TimedOut {
+                    call: "call",
+                    after: TIMEOUT,
+                });
             }
             Fate::Good | Fate::Before | Fate::After => {}
         }
         let done = self.lock().effect(&effect);
-        let back = self.lock().rng.span(Duration::from_micros(200), Duration::from_millis(5));
+        let back = self
+            .lock()
+            .rng
+            .span(Duration::from_micros(200), Duration::from_millis(5));
         self.pass(back).await;
         if fate == Fate::After {
             return Err(broken("reset after the request"));
@@ -177,7 +199,10 @@ impl SimEngine {
             Fate::Good | Fate::Refused | Fate::Before | Fate::Late => {}
         }
         let told = answer(&self.lock().host);
-        let back = self.lock().rng.span(Duration::from_micros(200), Duration::from_millis(3));
+        let back = self
+            .lock()
+            .rng
+            .span(Duration::from_micros(200), Duration::from_millis(3));
         self.pass(back).await;
         Ok(told)
     }
@@ -191,7 +216,9 @@ impl Shared {
         let takes = match (slow, mutates) {
             (true, _) => self.rng.ms(500, 8000),
             (false, true) => self.rng.ms(1, 60),
-            (false, false) => self.rng.span(Duration::from_micros(200), Duration::from_millis(4)),
+            (false, false) => self
+                .rng
+                .span(Duration::from_micros(200), Duration::from_millis(4)),
         };
         let drawn = self.rng.below(1000);
         let fates = [
@@ -214,7 +241,9 @@ impl Shared {
     /// It takes effect when nobody waits for it any more.
     fn postpone(&mut self, effect: Effect) {
         let at = self.host.now + TIMEOUT + self.rng.ms(0, 10_000);
-        self.host.timers.push((at, Happening::Late(Box::new(effect))));
+        self.host
+            .timers
+            .push((at, Happening::Late(Box::new(effect))));
     }
 
     /// Does it, now.
@@ -222,11 +251,20 @@ impl Shared {
         let project = self.project.clone();
         let host = &mut self.host;
         match effect {
-            Effect::Create { name, identity, network, volumes } => {
+            Effect::Create {
+                name,
+                identity,
+                image,
+                network,
+                volumes,
+            } => {
                 host.mutations += 1;
                 let mut draft = host.draft(name.clone(), Some(identity.clone()));
-                draft.networks.extend(network.iter().map(|network| (network.clone(), None)));
+                draft
+                    .networks
+                    .extend(network.iter().map(|network| (network.clone(), None)));
                 draft.volumes.clone_from(volumes);
+                draft.image = image.clone().unwrap_or(draft.image);
                 let id = host.create(draft)?;
                 self.births.push_back(id.clone());
                 return Ok(Some(id));
@@ -266,7 +304,8 @@ impl Shared {
 
 impl Engine for SimEngine {
     async fn list(&self, scope: &Scope) -> Result<Listing, Error> {
-        self.ask(|host| host.listing(&scope.networks, &scope.volumes)).await
+        self.ask(|host| host.listing(&scope.networks, &scope.volumes))
+            .await
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Observed>, Error> {
@@ -274,7 +313,8 @@ impl Engine for SimEngine {
     }
 
     async fn find(&self, name: &str) -> Result<Option<Observed>, Error> {
-        self.ask(|host| host.by_name(name).and_then(|found| host.observe(&found.id))).await
+        self.ask(|host| host.by_name(name).and_then(|found| host.observe(&found.id)))
+            .await
     }
 
     async fn create(&self, birth: &Birth) -> Result<ContainerId, Error> {
@@ -289,7 +329,12 @@ impl Engine for SimEngine {
                 generation: birth.generation,
                 spec_hash: birth.spec_hash.clone(),
             },
-            network: birth.container.attachments().first().map(|first| first.network.clone()),
+            image: birth.image.clone(),
+            network: birth
+                .container
+                .attachments()
+                .first()
+                .map(|first| first.network.clone()),
             volumes: birth.container.mounts.iter().filter_map(volume).collect(),
         };
         let made = self.call(effect).await?;
@@ -297,7 +342,9 @@ impl Engine for SimEngine {
     }
 
     async fn connect(&self, id: &ContainerId, attachment: &Attachment) -> Result<(), Error> {
-        self.call(Effect::Connect(id.clone(), attachment.network.clone())).await.map(drop)
+        self.call(Effect::Connect(id.clone(), attachment.network.clone()))
+            .await
+            .map(drop)
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), Error> {
@@ -307,13 +354,18 @@ impl Engine for SimEngine {
     async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), Error> {
         let fate = self.arrive(true).await?;
         if fate == Fate::Refused {
-            return Err(Error::Refused { status: 500, message: "cannot kill".to_owned() });
+            return Err(Error::Refused {
+                status: 500,
+                message: "cannot kill".to_owned(),
+            });
         }
         let ends = {
             let mut shared = self.lock();
             let project = shared.project.clone();
             shared.host.touch("stop", id, &project);
-            shared.host.stop(id, grace.unwrap_or(Duration::from_secs(10)))
+            shared
+                .host
+                .stop(id, grace.unwrap_or(Duration::from_secs(10)))
         };
         let now = self.now();
         if let Some(ends) = ends {
@@ -324,7 +376,10 @@ impl Engine for SimEngine {
         }
         match fate {
             Fate::After => Err(broken("reset while it stopped")),
-            Fate::Late => Err(Error::TimedOut { call: "stop", after: TIMEOUT }),
+            Fate::Late => Err(Error::TimedOut {
+                call: "stop",
+                after: TIMEOUT,
+            }),
             Fate::Good | Fate::Refused | Fate::Before => Ok(()),
         }
     }
@@ -334,19 +389,27 @@ impl Engine for SimEngine {
     }
 
     async fn create_network(&self, _: &ProjectName, network: &NetworkSpec) -> Result<(), Error> {
-        self.call(Effect::CreateNetwork(network.name.clone())).await.map(drop)
+        self.call(Effect::CreateNetwork(network.name.clone()))
+            .await
+            .map(drop)
     }
 
     async fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
-        self.call(Effect::RemoveNetwork(name.clone())).await.map(drop)
+        self.call(Effect::RemoveNetwork(name.clone()))
+            .await
+            .map(drop)
     }
 
     async fn create_volume(&self, _: &ProjectName, volume: &VolumeSpec) -> Result<(), Error> {
-        self.call(Effect::CreateVolume(volume.name.clone())).await.map(drop)
+        self.call(Effect::CreateVolume(volume.name.clone()))
+            .await
+            .map(drop)
     }
 
     async fn remove_volume(&self, name: &VolumeName) -> Result<(), Error> {
-        self.call(Effect::RemoveVolume(name.clone())).await.map(drop)
+        self.call(Effect::RemoveVolume(name.clone()))
+            .await
+            .map(drop)
     }
 
     async fn image(&self, _: &ImageRef) -> Result<Option<ImageFacts>, Error> {
@@ -374,13 +437,19 @@ impl Engine for SimEngine {
 }
 
 fn broken(message: &str) -> Error {
-    Error::Unavailable { address: "unix:///sim".to_owned(), message: message.to_owned() }
+    Error::Unavailable {
+        address: "unix:///sim".to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 fn refusal(refusal: Refusal) -> Error {
     match refusal {
         Refusal::NotFound(message) => Error::NotFound { message },
         Refusal::Conflict(message) => Error::Conflict { message },
-        Refusal::Refused(message) => Error::Refused { status: 500, message },
+        Refusal::Refused(message) => Error::Refused {
+            status: 500,
+            message,
+        },
     }
 }

@@ -6,18 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Asked, ContainerState, Health, Identity, Kernel, Listing, NetworkSeen, Observed, Time,
-    VolumeSeen,
+    ContainerState, Identity, Listing, NetworkSeen, Observed, Time, VolumeSeen,
 };
 use phoenixd::spec::{
-    ContainerId, ImageId, KernelFacts, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
+    ContainerId, ImageId, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
 };
 
+pub(super) use super::container::{Container, is_process};
 use super::rng::Rng;
 use super::setup::{Defect, Quality};
-
-/// While the runtime becomes the program, the kernel tells of the runtime.
-const EXEC_TAKES: Duration = Duration::from_millis(3);
 
 /// The host.
 #[derive(Debug)]
@@ -38,6 +35,8 @@ pub(super) struct Host {
     pub(super) mutations: u64,
     /// Touched through the API without carrying the project's label.
     pub(super) touched: Option<String>,
+    /// Where the image's name leads.
+    pub(super) image: ImageId,
     ids: u64,
     rng: Rng,
 }
@@ -46,35 +45,13 @@ pub(super) struct Host {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Happening {
     /// A process ends, if it is still the same life of it.
-    Dies { id: ContainerId, born: Time, code: i64 },
+    Dies {
+        id: ContainerId,
+        born: Time,
+        code: i64,
+    },
     /// A call whose answer was lost long ago takes effect.
     Late(Box<super::engine::Effect>),
-}
-
-/// One container.
-#[derive(Clone, Debug)]
-pub(super) struct Container {
-    pub(super) id: ContainerId,
-    pub(super) name: String,
-    /// It carries the project's label.
-    pub(super) labelled: bool,
-    pub(super) identity: Option<Identity>,
-    pub(super) state: ContainerState,
-    pub(super) made_at: Time,
-    pub(super) started: Option<Time>,
-    /// It serves from then on.
-    pub(super) serves_at: Option<Time>,
-    /// Its stop signal was sent.
-    pub(super) terminating: bool,
-    /// It answers nothing until then.
-    pub(super) hung_until: Time,
-    /// Since when it does not serve, after it did.
-    pub(super) bad_since: Option<Time>,
-    pub(super) quality: Quality,
-    /// A human or a fault of the engine had a hand in it.
-    pub(super) meddled: bool,
-    pub(super) volumes: BTreeSet<VolumeName>,
-    pub(super) networks: BTreeMap<NetworkName, Option<IpAddr>>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +85,7 @@ impl Host {
             hints: Vec::new(),
             mutations: 0,
             touched: None,
+            image: ImageId::new("sha256:0"),
             ids: 0,
             rng: Rng::stream(seed, "host"),
         };
@@ -130,13 +108,15 @@ impl Host {
         self.volumes.entry(name).or_insert(ours);
     }
 
-    pub(super) fn has_network(&self, name: &NetworkName) -> bool {
-        self.networks.contains_key(name)
-    }
-
     pub(super) fn remove_network(&mut self, name: &NetworkName) -> Result<(), Refusal> {
-        if self.containers.values().any(|c| c.networks.contains_key(name)) {
-            return Err(Refusal::Conflict(format!("network {name} has active endpoints")));
+        if self
+            .containers
+            .values()
+            .any(|c| c.networks.contains_key(name))
+        {
+            return Err(Refusal::Conflict(format!(
+                "network {name} has active endpoints"
+            )));
         }
         self.networks.remove(name);
         Ok(())
@@ -196,6 +176,7 @@ impl Host {
             name,
             labelled: true,
             identity,
+            image: self.image.clone(),
             state: ContainerState::Created,
             made_at: self.now,
             started: None,
@@ -211,10 +192,16 @@ impl Host {
     }
 
     pub(super) fn by_name(&self, name: &str) -> Option<&Container> {
-        self.containers.values().find(|container| container.name == name)
+        self.containers
+            .values()
+            .find(|container| container.name == name)
     }
 
-    pub(super) fn connect(&mut self, id: &ContainerId, network: &NetworkName) -> Result<(), Refusal> {
+    pub(super) fn connect(
+        &mut self,
+        id: &ContainerId,
+        network: &NetworkName,
+    ) -> Result<(), Refusal> {
         if !self.networks.contains_key(network) {
             return Err(Refusal::NotFound(format!("network {network} not found")));
         }
@@ -234,7 +221,9 @@ impl Host {
         match container.state {
             ContainerState::Running | ContainerState::Restarting => return Ok(()),
             ContainerState::Paused => {
-                return Err(Refusal::Refused("cannot start a paused container".to_owned()));
+                return Err(Refusal::Refused(
+                    "cannot start a paused container".to_owned(),
+                ));
             }
             ContainerState::Removing | ContainerState::Dead => {
                 return Err(Refusal::Conflict("it is being removed".to_owned()));
@@ -244,7 +233,11 @@ impl Host {
         let quality = container.quality;
         if quality.fault == Some(Defect::StartRefused) {
             let error = "exec: no such file".to_owned();
-            self.known(id)?.state = ContainerState::Exited { code: 127, oom: false, error: error.clone() };
+            self.known(id)?.state = ContainerState::Exited {
+                code: 127,
+                oom: false,
+                error: error.clone(),
+            };
             return Err(Refusal::Refused(error));
         }
         for name in container.networks.keys() {
@@ -258,7 +251,14 @@ impl Host {
             _ => None,
         };
         if let Some(after) = dies_after {
-            self.timers.push((now + after, Happening::Dies { id: id.clone(), born: now, code: 1 }));
+            self.timers.push((
+                now + after,
+                Happening::Dies {
+                    id: id.clone(),
+                    born: now,
+                    code: 1,
+                },
+            ));
         }
         let container = self.known(id)?;
         container.state = ContainerState::Running;
@@ -281,7 +281,14 @@ impl Host {
         let ends = now + if hung { grace } else { takes.min(grace) };
         let container = self.containers.get_mut(id)?;
         container.terminating = true;
-        self.timers.push((ends, Happening::Dies { id: id.clone(), born, code }));
+        self.timers.push((
+            ends,
+            Happening::Dies {
+                id: id.clone(),
+                born,
+                code,
+            },
+        ));
         self.hints.push((id.clone(), "kill"));
         Some(ends)
     }
@@ -289,11 +296,17 @@ impl Host {
     /// Its process ends.
     pub(super) fn die(&mut self, id: &ContainerId, code: i64) {
         let now = self.now;
-        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
         if !is_process(&container.state) {
             return;
         }
-        container.state = ContainerState::Exited { code, oom: false, error: String::new() };
+        container.state = ContainerState::Exited {
+            code,
+            oom: false,
+            error: String::new(),
+        };
         container.bad_since.get_or_insert(now);
         container.started = None;
         for address in container.networks.values_mut() {
@@ -306,14 +319,16 @@ impl Host {
     }
 
     pub(super) fn remove(&mut self, id: &ContainerId) -> Result<(), Refusal> {
-        let Some(container) = self.containers.get(id) else { return Ok(()) };
+        let Some(container) = self.containers.get(id) else {
+            return Ok(());
+        };
         match container.state {
-            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => {
-                Err(Refusal::Conflict("the container is running: stop it first".to_owned()))
-            }
-            ContainerState::Removing => {
-                Err(Refusal::Conflict("removal is already in progress".to_owned()))
-            }
+            ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => Err(
+                Refusal::Conflict("the container is running: stop it first".to_owned()),
+            ),
+            ContainerState::Removing => Err(Refusal::Conflict(
+                "removal is already in progress".to_owned(),
+            )),
             ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Dead => {
                 self.vanish(id);
                 Ok(())
@@ -330,7 +345,11 @@ impl Host {
     }
 
     pub(super) fn happen(&mut self, id: &ContainerId, born: Time, code: i64) {
-        if self.containers.get(id).is_some_and(|container| container.started == Some(born)) {
+        if self
+            .containers
+            .get(id)
+            .is_some_and(|container| container.started == Some(born))
+        {
             self.die(id, code);
         }
     }
@@ -343,54 +362,18 @@ impl Host {
             .and_then(|id| self.containers.get(id))
     }
 
-    pub(super) fn serves(&self, id: &ContainerId) -> bool {
-        self.containers.get(id).is_some_and(|container| container.serves(self.now))
-    }
-
     /// What an inspection says.
     pub(super) fn observe(&self, id: &ContainerId) -> Option<Observed> {
         let container = self.containers.get(id)?;
-        let weak = container.quality.fault == Some(Defect::Weak);
-        let kernel = match container.started {
-            _ if self.remote => Kernel::Unavailable,
-            None => Kernel::NotRunning,
-            Some(started) => {
-                let runtime = self.now.since(started) < EXEC_TAKES;
-                let facts = KernelFacts {
-                    cap_effective: if runtime { 0x1ff_ffff_ffff } else { 0 },
-                    cap_bounding: u64::from(weak) << 10,
-                    no_new_privs: !runtime,
-                    seccomp: 2,
-                    uid: if runtime { 0 } else { 65_534 },
-                };
-                Kernel::Read { facts, at: self.now }
-            }
-        };
-        Some(Observed {
-            id: id.clone(),
-            name: container.name.clone(),
-            identity: container.identity.clone(),
-            state: container.state.clone(),
-            image: ImageId::new("sha256:0"),
-            health: container.health(self.now),
-            started: container.started,
-            kernel,
-            asked: Asked {
-                privileged: false,
-                read_only: true,
-                cap_drop_all: true,
-                no_new_privs: true,
-                foreign_namespace: false,
-                never_restarts: true,
-                pids_limited: true,
-                memory_limited: true,
-            },
-            networks: container.networks.clone(),
-        })
+        Some(container.observe(self.now, self.remote))
     }
 
     /// What a listing says.
-    pub(super) fn listing(&self, wanted: &BTreeSet<NetworkName>, volumes: &BTreeSet<VolumeName>) -> Listing {
+    pub(super) fn listing(
+        &self,
+        wanted: &BTreeSet<NetworkName>,
+        volumes: &BTreeSet<VolumeName>,
+    ) -> Listing {
         Listing {
             containers: self
                 .containers
@@ -402,57 +385,45 @@ impl Host {
                 .networks
                 .iter()
                 .filter(|(name, network)| network.ours || wanted.contains(*name))
-                .map(|(name, network)| NetworkSeen { name: name.clone(), ours: network.ours })
+                .map(|(name, network)| NetworkSeen {
+                    name: name.clone(),
+                    ours: network.ours,
+                })
                 .collect(),
             volumes: self
                 .volumes
                 .iter()
                 .filter(|(name, ours)| **ours || volumes.contains(*name))
-                .map(|(name, ours)| VolumeSeen { name: name.clone(), ours: *ours })
+                .map(|(name, ours)| VolumeSeen {
+                    name: name.clone(),
+                    ours: *ours,
+                })
                 .collect(),
         }
     }
 
     /// Every container of a service that lives.
-    pub(super) fn live_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Container> {
-        self.containers
-            .values()
-            .filter(move |container| container.service() == Some(service) && container.state.is_live())
+    pub(super) fn live_of<'a>(
+        &'a self,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = &'a Container> {
+        self.containers.values().filter(move |container| {
+            container.service() == Some(service) && container.state.is_live()
+        })
     }
 
     /// Notes a call about a container that is none of phoenixd's business.
     pub(super) fn touch(&mut self, call: &str, id: &ContainerId, project: &ProjectName) {
         self.mutations += 1;
-        if let Some(container) = self.containers.get(id).filter(|container| !container.labelled) {
-            self.touched = Some(format!("{call} of {} (not of project {project})", container.name));
-        }
-    }
-}
-
-impl Container {
-    pub(super) fn service(&self) -> Option<&ServiceName> {
-        self.identity.as_ref().map(|identity| &identity.replica.service)
-    }
-
-    /// It answers a request now.
-    pub(super) fn serves(&self, now: Time) -> bool {
-        let flaps = self.quality.fault == Some(Defect::Flaps)
-            && (now.since_boot().as_secs() / 7) % 2 == 1;
-        self.state == ContainerState::Running
-            && self.serves_at.is_some_and(|at| at <= now)
-            && self.hung_until <= now
-            && !flaps
-    }
-
-    fn health(&self, now: Time) -> Health {
-        if self.state != ContainerState::Running {
-            Health::None
-        } else if self.serves(now) {
-            Health::Healthy
-        } else if self.serves_at.is_none_or(|at| now < at) {
-            Health::Starting
-        } else {
-            Health::Unhealthy
+        if let Some(container) = self
+            .containers
+            .get(id)
+            .filter(|container| !container.labelled)
+        {
+            self.touched = Some(format!(
+                "{call} of {} (not of project {project})",
+                container.name
+            ));
         }
     }
 }
@@ -477,16 +448,5 @@ impl Network {
             }
             keeps
         });
-    }
-}
-
-/// A process exists.
-pub(super) fn is_process(state: &ContainerState) -> bool {
-    match state {
-        ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
-        ContainerState::Created
-        | ContainerState::Exited { .. }
-        | ContainerState::Removing
-        | ContainerState::Dead => false,
     }
 }

@@ -5,12 +5,15 @@
 //! replays one with its whole transcript. A run is a story: trouble, recovery, calm, a restart, a `down` (`seeds`).
 
 mod chaos;
+mod container;
+mod decisions;
 mod edge;
 mod engine;
 mod host;
 mod invariants;
 mod mutants;
 mod outside;
+mod promises;
 mod regressions;
 mod rng;
 mod run;
@@ -43,8 +46,10 @@ fn soak() {
     }
     let asked_for = std::env::args().any(|argument| argument.contains("sim::soak"));
     let (alone, with_others) = SOAK;
-    let time = number("PHOENIXD_SIM_SECONDS")
-        .map_or(if asked_for { alone } else { with_others }, Duration::from_secs);
+    let time = number("PHOENIXD_SIM_SECONDS").map_or(
+        if asked_for { alone } else { with_others },
+        Duration::from_secs,
+    );
     // Other seeds each time would find more, and a failure that nobody can see again.
     let figures = seeds::check(1000..u64::MAX, Length::Long, Some(time));
     println!("{figures}");

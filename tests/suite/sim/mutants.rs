@@ -1,6 +1,8 @@
 //! Deliberate mistakes at the core's inputs and outputs, each of which a checker must catch: who checks the checkers.
 
-use phoenixd::reconcile::{Action, Event, Kernel, Outcome, Planned, Reason, Sight, Stage, Step, Subject};
+use phoenixd::reconcile::{
+    Action, Event, Kernel, Outcome, Planned, Reason, Sight, Stage, Step, Subject,
+};
 use phoenixd::spec::ContainerId;
 
 use super::edge::backends;
@@ -85,14 +87,19 @@ const ALL: [(Mutant, &str, u64); 22] = [
 impl Sim {
     /// What the core is told, with the mistake; `None` where it is told nothing.
     pub(super) fn mutate_event(&mut self, mut event: Event) -> Option<Event> {
-        let Some(mutant) = self.mutant else { return Some(event) };
+        let Some(mutant) = self.mutant else {
+            return Some(event);
+        };
         match (mutant, &mut event) {
             (Mutant::DropOutcomes, Event::Ended { action, .. })
                 if !matches!(action, Action::Drain { .. }) && self.rng.chance(100) =>
             {
                 return None;
             }
-            (Mutant::BelieveOldAnswers, Event::Seen { asked_at, .. } | Event::Listed { asked_at, .. }) => {
+            (
+                Mutant::BelieveOldAnswers,
+                Event::Seen { asked_at, .. } | Event::Listed { asked_at, .. },
+            ) => {
                 *asked_at = self.now;
             }
             (Mutant::IgnoreTheKernel, Event::Listed { listing, .. }) => {
@@ -100,7 +107,13 @@ impl Sim {
                     observed.kernel = Kernel::Unavailable;
                 }
             }
-            (Mutant::IgnoreTheKernel, Event::Seen { observed: Some(observed), .. }) => {
+            (
+                Mutant::IgnoreTheKernel,
+                Event::Seen {
+                    observed: Some(observed),
+                    ..
+                },
+            ) => {
                 observed.kernel = Kernel::Unavailable;
             }
             (
@@ -108,14 +121,23 @@ impl Sim {
                 Event::Ended {
                     outcome:
                         Outcome::Done(Sight::Container { observed, .. })
-                        | Outcome::Failed { sight: Sight::Container { observed, .. }, .. },
+                        | Outcome::Failed {
+                            sight: Sight::Container { observed, .. },
+                            ..
+                        },
                     ..
                 },
             ) => observed.kernel = Kernel::Unavailable,
             (Mutant::IgnoreTheLabel, Event::Listed { listing, .. }) => {
                 let shared = self.engine.lock();
-                let strangers = shared.host.containers.values().filter(|container| !container.labelled);
-                listing.containers.extend(strangers.filter_map(|c| shared.host.observe(&c.id)));
+                let strangers = shared
+                    .host
+                    .containers
+                    .values()
+                    .filter(|container| !container.labelled);
+                listing
+                    .containers
+                    .extend(strangers.filter_map(|c| shared.host.observe(&c.id)));
             }
             (Mutant::AdoptWhateverHasTheName, Event::Ended { action, outcome }) => {
                 self.adopt_by_name(action, outcome);
@@ -126,13 +148,21 @@ impl Sim {
     }
 
     fn adopt_by_name(&mut self, action: &Action, outcome: &mut Outcome) {
-        let Action::Create { replica, .. } = action else { return };
+        let Action::Create { replica, .. } = action else {
+            return;
+        };
         let shared = self.engine.lock();
         let name = replica.container_name(&shared.project);
-        let found = shared.host.by_name(&name).and_then(|found| shared.host.observe(&found.id));
+        let found = shared
+            .host
+            .by_name(&name)
+            .and_then(|found| shared.host.observe(&found.id));
         let failed = matches!(outcome, Outcome::Failed { .. });
         if let (true, Some(observed)) = (failed, found) {
-            *outcome = Outcome::Done(Sight::Container { asked_at: self.now, observed: Box::new(observed) });
+            *outcome = Outcome::Done(Sight::Container {
+                asked_at: self.now,
+                observed: Box::new(observed),
+            });
         }
         drop(shared);
         self.judge.ended(self.now, action, outcome);
@@ -149,20 +179,35 @@ impl Sim {
                 }
             }
             Some(Mutant::StopOldFirst) => {
-                let old = step.actions.iter().find_map(|planned| match &planned.reason {
-                    Reason::Replaces { replica, because } => Some((replica.clone(), because.clone())),
-                    _ => None,
-                });
+                let old = step
+                    .actions
+                    .iter()
+                    .find_map(|planned| match &planned.reason {
+                        Reason::Replaces { replica, because } => {
+                            Some((replica.clone(), because.clone()))
+                        }
+                        _ => None,
+                    });
                 if let Some((old, because)) = old
-                    && let Some(id) = step.status.replicas.iter().find(|row| row.replica == old).and_then(|row| row.container_id.clone())
+                    && let Some(id) = step
+                        .status
+                        .replicas
+                        .iter()
+                        .find(|row| row.replica == old)
+                        .and_then(|row| row.container_id.clone())
                 {
-                    step.actions.push(Planned { action: Action::Drain { replica: old, id }, reason: *because });
+                    step.actions.push(Planned {
+                        action: Action::Drain { replica: old, id },
+                        reason: *because,
+                    });
                 }
             }
             Some(Mutant::RouteToUnready) => {
                 let starts = |id: &ContainerId| {
                     let mut rows = step.status.replicas.iter();
-                    rows.any(|row| row.container_id.as_ref() == Some(id) && row.stage == Stage::Starting)
+                    rows.any(|row| {
+                        row.container_id.as_ref() == Some(id) && row.stage == Stage::Starting
+                    })
                 };
                 let targets: Vec<_> = step
                     .targets
@@ -172,9 +217,15 @@ impl Sim {
                     .collect();
                 for (id, target) in targets {
                     let service = &target.replica.service;
-                    let ports = self.setup.wanted.get(service).map(|desired| desired.published.clone());
+                    let ports = self
+                        .setup
+                        .wanted
+                        .get(service)
+                        .map(|desired| desired.published.clone());
                     for published in ports.unwrap_or_default() {
-                        let Some(routes) = &mut step.routes else { continue };
+                        let Some(routes) = &mut step.routes else {
+                            continue;
+                        };
                         let listed = routes.listeners.entry(published).or_default();
                         if listed.iter().all(|backend| backend.container_id != id) {
                             listed.push(phoenixd::reconcile::Backend {
@@ -187,33 +238,50 @@ impl Sim {
                 }
             }
             Some(Mutant::RetireTwo) => {
-                let drained = step.actions.iter().find_map(|planned| match &planned.action {
-                    Action::Drain { replica, .. } => Some((replica.clone(), planned.reason.clone())),
-                    _ => None,
-                });
+                let drained = step
+                    .actions
+                    .iter()
+                    .find_map(|planned| match &planned.action {
+                        Action::Drain { replica, .. } => {
+                            Some((replica.clone(), planned.reason.clone()))
+                        }
+                        _ => None,
+                    });
                 if let Some((replica, reason)) = drained {
                     let next = step
                         .routes
                         .iter()
                         .flat_map(backends)
-                        .find(|other| other.replica.service == replica.service && other.replica != replica)
-                        .map(|other| Action::Drain { replica: other.replica.clone(), id: other.container_id.clone() });
-                    step.actions.extend(next.map(|action| Planned { action, reason }));
+                        .find(|other| {
+                            other.replica.service == replica.service && other.replica != replica
+                        })
+                        .map(|other| Action::Drain {
+                            replica: other.replica.clone(),
+                            id: other.container_id.clone(),
+                        });
+                    step.actions
+                        .extend(next.map(|action| Planned { action, reason }));
                 }
             }
             Some(Mutant::PublishWhileAdopting) => {
                 step.routes.get_or_insert_default();
             }
             Some(Mutant::ActTwice) => {
-                let again = step.actions.iter().find(|planned| matches!(planned.action, Action::Remove { .. })).cloned();
+                let again = step
+                    .actions
+                    .iter()
+                    .find(|planned| matches!(planned.action, Action::Remove { .. }))
+                    .cloned();
                 step.actions.extend(again);
             }
             Some(Mutant::LeaveTheDead) => {
-                step.actions.retain(|planned| !matches!(planned.action, Action::Remove { .. }));
+                step.actions
+                    .retain(|planned| !matches!(planned.action, Action::Remove { .. }));
             }
             Some(Mutant::LeaveTheNetworks) => {
                 let before = step.actions.len();
-                step.actions.retain(|planned| !matches!(planned.action, Action::RemoveNetwork(_)));
+                step.actions
+                    .retain(|planned| !matches!(planned.action, Action::RemoveNetwork(_)));
                 step.finished |= step.actions.len() < before;
             }
             _ => {}
@@ -223,7 +291,10 @@ impl Sim {
 }
 
 fn stop(id: phoenixd::spec::ContainerId, replica: Option<phoenixd::spec::ReplicaName>) -> Action {
-    Action::Stop { subject: Subject { id, replica }, grace: None }
+    Action::Stop {
+        subject: Subject { id, replica },
+        grace: None,
+    }
 }
 
 /// How many seeds may pass before a mutant is caught.
@@ -233,10 +304,16 @@ const WITHIN: u64 = 40;
 fn every_mutant_is_caught() {
     for (mutant, invariant, from) in ALL {
         let caught = (from..from + WITHIN).find_map(|seed| {
-            super::seeds::run_seed(seed, Length::Long, Some(mutant), false).result.err()
+            super::seeds::run_seed(seed, Length::Long, Some(mutant), false)
+                .result
+                .err()
         });
         println!("{mutant:?}: {:?}", caught.as_ref().map(ToString::to_string));
         let by = caught.map(|violation| violation.invariant);
-        assert_eq!(by, Some(invariant), "{mutant:?} is caught by another checker, or by none");
+        assert_eq!(
+            by,
+            Some(invariant),
+            "{mutant:?} is caught by another checker, or by none"
+        );
     }
 }

@@ -39,18 +39,39 @@ impl Sim {
         };
         let takes = if silent { timeout } else { self.rng.ms(1, 6) };
         let (id, asked_at) = (id.clone(), self.now);
-        self.at(takes, Ev::ProbeEnds { id, token, asked_at, timed_out: silent });
+        self.at(
+            takes,
+            Ev::ProbeEnds {
+                id,
+                token,
+                asked_at,
+                timed_out: silent,
+            },
+        );
     }
 
-    pub(super) fn probe_ends(&mut self, id: ContainerId, token: u64, asked_at: Time, timed_out: bool) {
-        let Some((target, _)) = self.probes.get(&id).filter(|(_, current)| *current == token) else {
+    pub(super) fn probe_ends(
+        &mut self,
+        id: ContainerId,
+        token: u64,
+        asked_at: Time,
+        timed_out: bool,
+    ) {
+        let Some((target, _)) = self
+            .probes
+            .get(&id)
+            .filter(|(_, current)| *current == token)
+        else {
             return;
         };
         let (address, interval) = (target.address, target.interval);
         let answers = {
             let shared = self.engine.lock();
             let now = shared.host.now;
-            shared.host.owner(address.ip()).is_some_and(|owner| owner.serves(now))
+            shared
+                .host
+                .owner(address.ip())
+                .is_some_and(|owner| owner.serves(now))
         };
         let result = match (timed_out, answers) {
             _ if self.mutant == Some(Mutant::BelieveEveryProbe) => Ok(()),
@@ -58,7 +79,11 @@ impl Sim {
             (false, true) => Ok(()),
             (false, false) => Err("connection refused".to_owned()),
         };
-        let event = Event::Probed { asked_at, id: id.clone(), result };
+        let event = Event::Probed {
+            asked_at,
+            id: id.clone(),
+            result,
+        };
         let incarnation = self.incarnation;
         let way = self.rng.span(Duration::ZERO, Duration::from_millis(2));
         self.at(way, Ev::Deliver(incarnation, Box::new(event)));
@@ -67,7 +92,11 @@ impl Sim {
 
     /// A table is on its way to the edge.
     pub(super) fn send_table(&mut self, epoch: u64, table: Arc<Routes>) {
-        let longest = if self.chaos.edge_slow_until > self.now { 3000 } else { 10 };
+        let longest = if self.chaos.edge_slow_until > self.now {
+            3000
+        } else {
+            10
+        };
         let at = (self.now + self.rng.ms(0, longest)).max(self.table_sent);
         self.table_sent = at;
         self.at_time(at, Ev::Table(epoch, table));
@@ -85,7 +114,11 @@ impl Sim {
 
     /// A report is on its way to the supervisor.
     pub(super) fn send_report(&mut self) {
-        let longest = if self.chaos.edge_slow_until > self.now { 2000 } else { 5 };
+        let longest = if self.chaos.edge_slow_until > self.now {
+            2000
+        } else {
+            5
+        };
         let at = (self.now + self.rng.ms(0, longest)).max(self.report_sent);
         self.report_sent = at;
         // What is told is what is true when it is sent.
@@ -97,10 +130,6 @@ impl Sim {
         }
         let event = Ev::Deliver(self.incarnation, Box::new(Event::Edge(report)));
         self.at_time(at, event);
-    }
-
-    pub(super) fn report_arrives(&mut self) {
-        self.send_report();
     }
 
     /// A client comes: it is served by a backend of the table, or it is not.
@@ -151,7 +180,11 @@ impl Sim {
         // The subscription is to what carries the project's label.
         let ours = {
             let shared = self.engine.lock();
-            shared.host.containers.get(&id).is_none_or(|container| container.labelled)
+            shared
+                .host
+                .containers
+                .get(&id)
+                .is_none_or(|container| container.labelled)
         };
         if !ours || !self.shell.as_ref().is_some_and(|shell| shell.connected) || what == "create" {
             return;

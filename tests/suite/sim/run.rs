@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use phoenixd::daemon::Catalog;
 use phoenixd::docker::Error;
-use phoenixd::reconcile::{Action, Event, Listing, Observed, Outcome, Routes, Status, Target, Time};
+use phoenixd::reconcile::{
+    Action, Event, Listing, Observed, Outcome, Routes, Status, Target, Time,
+};
 use phoenixd::spec::{ContainerId, Published};
 
 use super::chaos::Chaos;
@@ -95,7 +97,13 @@ impl Figures {
         let mut hasher = DefaultHasher::new();
         status.engine_error.is_some().hash(&mut hasher);
         for row in &status.replicas {
-            (row.replica.service.as_str(), row.stage.name(), row.ready, row.overdue).hash(&mut hasher);
+            (
+                row.replica.service.as_str(),
+                row.stage.name(),
+                row.ready,
+                row.overdue,
+            )
+                .hash(&mut hasher);
         }
         self.states.insert(hasher.finish());
     }
@@ -142,11 +150,14 @@ pub(super) enum Ev {
     /// A probe begins.
     Probe(ContainerId, u64),
     /// A probe ends.
-    ProbeEnds { id: ContainerId, token: u64, asked_at: Time, timed_out: bool },
+    ProbeEnds {
+        id: ContainerId,
+        token: u64,
+        asked_at: Time,
+        timed_out: bool,
+    },
     /// A table reaches the edge.
     Table(u64, Arc<Routes>),
-    /// The edge speaks.
-    Report,
     /// A client comes.
     Dial(Published),
     /// A connection ends.
@@ -177,12 +188,20 @@ pub(super) enum Landed {
 
 impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("incarnation", &self.incarnation).finish_non_exhaustive()
+        f.debug_struct("Flight")
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
     }
 }
 
 impl Sim {
-    pub(super) fn new(seed: u64, setup: Setup, chaos: Chaos, mutant: Option<Mutant>, keep: bool) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        setup: Setup,
+        chaos: Chaos,
+        mutant: Option<Mutant>,
+        keep: bool,
+    ) -> Self {
         let engine = SimEngine::new(seed, setup.project.clone());
         {
             let mut shared = engine.lock();
@@ -216,8 +235,12 @@ impl Sim {
         sim.engine.lock().host.now = sim.now;
         sim.at(Duration::ZERO, Ev::Boot);
         sim.at(Duration::from_secs(1), Ev::Tick);
-        let ports: Vec<Published> =
-            sim.setup.wanted.values().flat_map(|desired| desired.published.clone()).collect();
+        let ports: Vec<Published> = sim
+            .setup
+            .wanted
+            .values()
+            .flat_map(|desired| desired.published.clone())
+            .collect();
         for published in ports {
             sim.at(Duration::from_millis(100), Ev::Dial(published));
         }
@@ -266,7 +289,10 @@ impl Sim {
     /// The machine slept: everything that was to happen happens later, and only the boot clock went on.
     pub(super) fn suspend(&mut self, span: Duration) {
         let queue = std::mem::take(&mut self.queue);
-        self.queue = queue.into_iter().map(|((at, n), ev)| ((at + span, n), ev)).collect();
+        self.queue = queue
+            .into_iter()
+            .map(|((at, n), ev)| ((at + span, n), ev))
+            .collect();
         self.table_sent = self.table_sent + span;
         self.report_sent = self.report_sent + span;
         self.advance(self.now + span);
@@ -293,11 +319,15 @@ impl Sim {
             Ev::List(incarnation) => self.list(incarnation),
             Ev::Hint(incarnation, id) => self.inspect(incarnation, id),
             Ev::Probe(id, token) => self.probe(&id, token),
-            Ev::ProbeEnds { id, token, asked_at, timed_out } => {
+            Ev::ProbeEnds {
+                id,
+                token,
+                asked_at,
+                timed_out,
+            } => {
                 self.probe_ends(id, token, asked_at, timed_out);
             }
             Ev::Table(epoch, table) => self.table_arrives(epoch, table),
-            Ev::Report => self.report_arrives(),
             Ev::Dial(published) => self.dial(published),
             Ev::Hangup(connection) => self.hang_up(connection),
             Ev::Chaos => self.chaos_strikes(),
@@ -327,14 +357,20 @@ impl Sim {
     /// The supervisor is gone; calls that reached the engine may still do what they were to do.
     pub(super) fn orphan_flights(&mut self) {
         let rng = &mut self.rng;
-        self.flights.retain(|_, flight| flight.polled && flight.acts && rng.chance(500));
+        self.flights
+            .retain(|_, flight| flight.polled && flight.acts && rng.chance(500));
     }
 
     fn fly(&mut self, id: u64) {
-        let Some(mut flight) = self.flights.remove(&id) else { return };
+        let Some(mut flight) = self.flights.remove(&id) else {
+            return;
+        };
         flight.polled = true;
         self.engine.lock().flight = id;
-        let polled = flight.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = flight
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         let wakes = std::mem::take(&mut self.engine.lock().wakes);
         for (at, flight) in wakes {
             self.at_time(at, Ev::Flight(flight));
@@ -366,7 +402,11 @@ impl Sim {
             self.judge.disturbed(self.now);
         }
         if let Some(text) = touched {
-            self.judge.fail(self.now, "I6", format!("phoenixd touched what is not its own: {text}"));
+            self.judge.fail(
+                self.now,
+                "I6",
+                format!("phoenixd touched what is not its own: {text}"),
+            );
         }
         for id in births {
             self.figures.births += 1;

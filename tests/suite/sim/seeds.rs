@@ -10,8 +10,9 @@ use phoenixd::reconcile::{Command, Event, Reason};
 use phoenixd::spec::ContainerId;
 
 use super::chaos::Chaos;
-use super::invariants::{RECOVERED, Violation};
+use super::invariants::Violation;
 use super::mutants::Mutant;
+use super::promises::RECOVERED;
 use super::run::{Ev, Figures, Sim};
 use super::setup::Setup;
 
@@ -35,14 +36,24 @@ pub(super) struct Ran {
 
 /// One seed from its beginning to its end.
 pub(super) fn run_seed(seed: u64, length: Length, mutant: Option<Mutant>, keep: bool) -> Ran {
-    let mut sim = Sim::new(seed, Setup::of_seed(seed), Chaos::of_seed(seed), mutant, keep);
+    let mut sim = Sim::new(
+        seed,
+        Setup::of_seed(seed),
+        Chaos::of_seed(seed),
+        mutant,
+        keep,
+    );
     let kinds = format!("{:?}", sim.chaos.kinds());
     sim.note(|| format!("seed {seed}: {kinds}"));
     let result = sim.live(seed, length);
     let mut figures = sim.figures.clone();
     figures.seeds = 1;
     figures.cut = sim.edge.cut;
-    Ran { result, figures, transcript: sim.transcript.text() }
+    Ran {
+        result,
+        figures,
+        transcript: sim.transcript.text(),
+    }
 }
 
 /// Shows a seed's whole transcript and what became of it.
@@ -81,7 +92,10 @@ pub(super) fn check(seeds: Range<u64>, length: Length, time: Option<Duration>) -
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
     let done: Vec<Result<Figures, (u64, Length)>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cpus).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     let mut all = Figures::default();
     for figures in done {
@@ -99,7 +113,11 @@ fn explain(seed: u64, length: Length) {
     let ran = run_seed(seed, length, None, true);
     let lines: Vec<&str> = ran.transcript.lines().collect();
     let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-    let violation = ran.result.err().map(|violation| violation.to_string()).unwrap_or_default();
+    let violation = ran
+        .result
+        .err()
+        .map(|violation| violation.to_string())
+        .unwrap_or_default();
     let replay = match length {
         Length::Long => format!("PHOENIXD_SIM_SEED={seed} cargo sim"),
         Length::Short => format!("a regression test with seed {seed} and Length::Short"),
@@ -116,7 +134,10 @@ impl Sim {
             Length::Short => ((1, 6), (1, 3)),
             Length::Long => ((3, 25), (3, 30)),
         };
-        let trouble = rng.span(Duration::from_mins(troubles.0), Duration::from_mins(troubles.1));
+        let trouble = rng.span(
+            Duration::from_mins(troubles.0),
+            Duration::from_mins(troubles.1),
+        );
         self.run_until(self.now + trouble)?;
         self.heal();
         self.run_until(self.now + Duration::from_secs(30))?;
@@ -130,13 +151,24 @@ impl Sim {
     }
 
     /// Lets time pass until it holds, for so long at most.
-    fn until(&mut self, promise: &'static str, bound: Duration, holds: fn(&Self) -> Result<(), String>) -> Result<(), Violation> {
+    fn until(
+        &mut self,
+        promise: &'static str,
+        bound: Duration,
+        holds: fn(&Self) -> Result<(), String>,
+    ) -> Result<(), Violation> {
         let end = self.now + bound;
         loop {
-            let Err(lacks) = holds(self) else { return Ok(()) };
+            let Err(lacks) = holds(self) else {
+                return Ok(());
+            };
             if self.now >= end {
                 let text = format!("after {bound:?}: {lacks}");
-                return Err(Violation { invariant: promise, at: self.now, text });
+                return Err(Violation {
+                    invariant: promise,
+                    at: self.now,
+                    text,
+                });
             }
             self.run_until(self.now + Duration::from_millis(500))?;
         }
@@ -146,23 +178,43 @@ impl Sim {
     fn is_steady(&self) -> Result<(), String> {
         let shared = self.engine.lock();
         let host = &shared.host;
-        for container in host.containers.values().filter(|container| container.labelled) {
-            let wanted = container.service().is_some_and(|service| self.setup.wanted.contains_key(service));
+        for container in host
+            .containers
+            .values()
+            .filter(|container| container.labelled)
+        {
+            let wanted = container
+                .service()
+                .is_some_and(|service| self.setup.wanted.contains_key(service));
             if !wanted {
                 return Err(format!("{} is nobody's", container.name));
             }
         }
-        let Some(shell) = &self.shell else { return Err("no supervisor".to_owned()) };
+        let Some(shell) = &self.shell else {
+            return Err("no supervisor".to_owned());
+        };
         for (name, desired) in &self.setup.wanted {
-            let of: Vec<_> = host.containers.values().filter(|c| c.service() == Some(name)).collect();
+            let of: Vec<_> = host
+                .containers
+                .values()
+                .filter(|c| c.service() == Some(name))
+                .collect();
             let right = of
                 .iter()
                 .filter(|c| c.serves(self.now))
                 .filter(|c| desired.published.is_empty() || self.edge.has(&c.id))
-                .filter(|c| c.identity.as_ref().is_some_and(|i| i.spec_hash == desired.spec_hash))
+                .filter(|c| {
+                    c.identity
+                        .as_ref()
+                        .is_some_and(|i| i.spec_hash == desired.spec_hash)
+                })
                 .count();
             if of.len() != right || right != usize::try_from(desired.replicas).unwrap_or(0) {
-                let waits = shell.status.services.get(name).and_then(|status| status.waiting_on.clone());
+                let waits = shell
+                    .status
+                    .services
+                    .get(name)
+                    .and_then(|status| status.waiting_on.clone());
                 return Err(format!(
                     "{name} has {} containers, {right} of {} are as wanted; it waits on {waits:?}",
                     of.len(),
@@ -186,13 +238,21 @@ impl Sim {
             expires |= self.judge.saw_expiry();
             if !expires && let Some(id) = missing.first() {
                 let text = format!("a restart took {} out of rotation", id.short());
-                return Err(Violation { invariant: "I1", at: self.now, text });
+                return Err(Violation {
+                    invariant: "I1",
+                    at: self.now,
+                    text,
+                });
             }
         }
         let after = self.engine.lock().host.mutations;
         if after > before && !expires {
             let text = format!("{} calls changed something after a restart", after - before);
-            return Err(Violation { invariant: "restart", at: self.now, text });
+            return Err(Violation {
+                invariant: "restart",
+                at: self.now,
+                text,
+            });
         }
         Ok(())
     }
@@ -203,14 +263,27 @@ impl Sim {
         self.deliver(Event::Command(Command::Down { volumes }));
         self.until("down", Duration::from_secs(120), |sim| {
             let finished = sim.shell.as_ref().is_some_and(|shell| shell.finished);
-            if finished { Ok(()) } else { Err("not finished".to_owned()) }
+            if finished {
+                Ok(())
+            } else {
+                Err("not finished".to_owned())
+            }
         })?;
         let shared = self.engine.lock();
-        let left = shared.host.containers.values().filter(|c| c.labelled).count();
+        let left = shared
+            .host
+            .containers
+            .values()
+            .filter(|c| c.labelled)
+            .count();
         let (networks, volumes_left) = shared.host.ours_left();
         if left > 0 || !networks.is_empty() || (volumes && !volumes_left.is_empty()) {
             let text = format!("{left} containers, {networks:?}, {volumes_left:?} are left");
-            return Err(Violation { invariant: "down", at: self.now, text });
+            return Err(Violation {
+                invariant: "down",
+                at: self.now,
+                text,
+            });
         }
         Ok(())
     }

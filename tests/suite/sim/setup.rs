@@ -8,9 +8,9 @@ use std::time::Duration;
 use phoenixd::daemon::Catalog;
 use phoenixd::reconcile::{Desired, Limits};
 use phoenixd::spec::{
-    Attachment, Backoff, ContainerSpec, ImageRef, Jitter, NetworkMode, NetworkName, NetworkSpec,
-    Overdue, Phoenix, Policy, Probe, ProbeSetting, ProjectName, Published, ServiceName, SpecHash,
-    VolumeName, VolumeSpec,
+    Attachment, Backoff, ContainerSpec, ImageId, ImageRef, Jitter, NetworkMode, NetworkName,
+    NetworkSpec, Overdue, Phoenix, Policy, Probe, ProbeSetting, ProjectName, Published,
+    ServiceName, SpecHash, VolumeName, VolumeSpec,
 };
 
 use super::rng::Rng;
@@ -79,7 +79,8 @@ impl Setup {
         let mut setup = Self::of("sim", Limits::of_cpus(cpus));
         setup.remote = rng.chance(100);
         for number in 0..=rng.below(3) {
-            let name = ServiceName::new(["web", "api", "job"][usize::try_from(number).unwrap_or(0)]);
+            let name =
+                ServiceName::new(["web", "api", "job"][usize::try_from(number).unwrap_or(0)]);
             let desired = random_desired(&mut rng, &name, number);
             setup.add(name, desired, Quality::good());
         }
@@ -137,13 +138,6 @@ impl Quality {
             fault: None,
         }
     }
-
-    pub(super) fn with(fault: Defect) -> Self {
-        Self {
-            fault: Some(fault),
-            ..Self::good()
-        }
-    }
 }
 
 fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
@@ -177,7 +171,7 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
     Desired {
         replicas: u32::try_from(rng.one([1, 1, 1, 2, 2, 3, 5])).unwrap_or(1),
         spec_hash: SpecHash::new(format!("{name}@1")),
-        image: phoenixd::spec::ImageId::new("sha256:0"),
+        image: ImageId::new("sha256:0"),
         phoenix: Phoenix {
             ttl,
             jitter: rng.one([

@@ -105,19 +105,26 @@ impl Sim {
 
     /// An event reaches the supervisor.
     pub(super) fn deliver(&mut self, event: Event) {
-        let Some(event) = self.mutate_event(event) else { return };
+        let Some(event) = self.mutate_event(event) else {
+            return;
+        };
         if self.shell.is_none() {
             return;
         }
         self.note_event(&event);
         self.judge.told(self.now, &event);
-        let Some(shell) = self.shell.as_mut() else { return };
-        let first = matches!(event, Event::Listed { .. }) && !std::mem::replace(&mut shell.listed, true);
+        let Some(shell) = self.shell.as_mut() else {
+            return;
+        };
+        let first =
+            matches!(event, Event::Listed { .. }) && !std::mem::replace(&mut shell.listed, true);
         shell.world.apply(self.now, event);
         if first && self.mutant == Some(Mutant::RecycleAtStart) {
             self.ask_to_recycle();
         }
-        let Some(shell) = self.shell.as_mut() else { return };
+        let Some(shell) = self.shell.as_mut() else {
+            return;
+        };
         if shell.lazy {
             let delay = self.rng.span(Duration::ZERO, Duration::from_millis(3));
             self.wake_at(self.now + delay);
@@ -129,9 +136,16 @@ impl Sim {
     fn note_event(&mut self, event: &Event) {
         self.transcript.note(self.now, || match event {
             Event::Listed { asked_at, listing } => {
-                format!("listed {} containers, asked {asked_at:?}", listing.containers.len())
+                format!(
+                    "listed {} containers, asked {asked_at:?}",
+                    listing.containers.len()
+                )
             }
-            Event::Seen { asked_at, id, observed } => {
+            Event::Seen {
+                asked_at,
+                id,
+                observed,
+            } => {
                 let state = observed.as_ref().map(|observed| &observed.state);
                 format!("seen {} {state:?}, asked {asked_at:?}", id.short())
             }
@@ -139,18 +153,29 @@ impl Sim {
             Event::Published { epoch, .. } => format!("published {epoch}"),
             Event::Ended { action, outcome } => match outcome {
                 Outcome::Done(_) => format!("ended {action}: done"),
-                Outcome::Failed { failure, .. } => format!("ended {action}: failed: {}", failure.message),
-                Outcome::Unknown { failure } => format!("ended {action}: unknown: {}", failure.message),
+                Outcome::Failed { failure, .. } => {
+                    format!("ended {action}: failed: {}", failure.message)
+                }
+                Outcome::Unknown { failure } => {
+                    format!("ended {action}: unknown: {}", failure.message)
+                }
             },
             Event::Wanted(wanted) => {
                 let all: Vec<String> = wanted
                     .iter()
-                    .map(|(name, d)| format!("{name} x{} {:?} surge {}", d.replicas, d.spec_hash, d.phoenix.surge))
+                    .map(|(name, d)| {
+                        format!(
+                            "{name} x{} {:?} surge {}",
+                            d.replicas, d.spec_hash, d.phoenix.surge
+                        )
+                    })
                     .collect();
                 format!("wanted {}", all.join(", "))
             }
             Event::Edge(report) => format!("edge reports {report:?}"),
-            Event::Unreachable { .. } | Event::Command(_) | Event::Began { .. } => format!("{event:?}"),
+            Event::Unreachable { .. } | Event::Command(_) | Event::Began { .. } => {
+                format!("{event:?}")
+            }
         });
     }
 
@@ -161,11 +186,19 @@ impl Sim {
             let step = shell.world.plan(self.now);
             self.figures.plans += 1;
             if self.figures.plans % 16 == 0 && shell.world.plan(self.now) != step {
-                self.judge.fail(self.now, "pure", "two plans of one world differ".to_owned());
+                self.judge
+                    .fail(self.now, "pure", "two plans of one world differ".to_owned());
             }
             let step = self.mutate_step(step);
             self.judge.step(self.now, &step);
-            let Step { actions, routes, targets, status, wake_at, finished } = step;
+            let Step {
+                actions,
+                routes,
+                targets,
+                status,
+                wake_at,
+                finished,
+            } = step;
             self.follow_targets(targets);
             self.figures.saw(&status);
             if let Some(shell) = self.shell.as_mut() {
@@ -189,14 +222,23 @@ impl Sim {
                 return;
             }
         }
-        self.judge.fail(self.now, "tight-loop", "a plan does not come to rest".to_owned());
+        self.judge.fail(
+            self.now,
+            "tight-loop",
+            "a plan does not come to rest".to_owned(),
+        );
     }
 
     fn wake_at(&mut self, at: Time) {
         self.tokens += 1;
         let token = self.tokens;
-        let Some(shell) = self.shell.as_mut() else { return };
-        if shell.wake.is_some_and(|(earlier, _)| earlier <= at && earlier > self.now) {
+        let Some(shell) = self.shell.as_mut() else {
+            return;
+        };
+        if shell
+            .wake
+            .is_some_and(|(earlier, _)| earlier <= at && earlier > self.now)
+        {
             return;
         }
         shell.wake = Some((at, token));
@@ -206,7 +248,10 @@ impl Sim {
 
     pub(super) fn wake(&mut self, incarnation: u64, token: u64) {
         let is_due = self.incarnation == incarnation
-            && self.shell.as_ref().is_some_and(|shell| shell.wake.is_some_and(|(_, due)| due == token));
+            && self
+                .shell
+                .as_ref()
+                .is_some_and(|shell| shell.wake.is_some_and(|(_, due)| due == token));
         if is_due {
             if let Some(shell) = self.shell.as_mut() {
                 shell.wake = None;
@@ -217,21 +262,35 @@ impl Sim {
 
     /// Publishes a table that differs from the last one.
     fn publish(&mut self, routes: Routes) -> bool {
-        let Some(shell) = self.shell.as_mut() else { return false };
+        let Some(shell) = self.shell.as_mut() else {
+            return false;
+        };
         if shell.routes.as_deref() == Some(&routes) {
             return false;
         }
         let routes = Arc::new(routes);
         shell.epoch += 1;
         let epoch = shell.epoch;
-        let before = shell.routes.replace(Arc::clone(&routes)).unwrap_or_else(|| Arc::clone(&self.edge.table));
-        self.judge.publishes(self.now, &self.engine.lock().host, &before, &routes);
+        let before = shell
+            .routes
+            .replace(Arc::clone(&routes))
+            .unwrap_or_else(|| Arc::clone(&self.edge.table));
+        self.judge
+            .publishes(self.now, &self.engine.lock().host, &before, &routes);
         self.note(|| {
-            let all: Vec<String> = backends(&routes).map(|backend| backend.replica.to_string()).collect();
+            let all: Vec<String> = backends(&routes)
+                .map(|backend| backend.replica.to_string())
+                .collect();
             format!("publish {epoch}: {}", all.join(" "))
         });
         if let Some(shell) = self.shell.as_mut() {
-            shell.world.apply(self.now, Event::Published { epoch, routes: Arc::clone(&routes) });
+            shell.world.apply(
+                self.now,
+                Event::Published {
+                    epoch,
+                    routes: Arc::clone(&routes),
+                },
+            );
         }
         self.send_table(epoch, routes);
         true
@@ -244,17 +303,32 @@ impl Sim {
         {
             let shared = self.engine.lock();
             let published = self.shell.as_ref().and_then(|shell| shell.routes.clone());
-            self.judge.begins(self.now, &shared.host, &self.edge, published.as_deref(), &action, &reason);
+            self.judge.begins(
+                self.now,
+                &shared.host,
+                &self.edge,
+                published.as_deref(),
+                &action,
+                &reason,
+            );
         }
         if let Some(shell) = self.shell.as_mut() {
-            shell.world.apply(self.now, Event::Began { action: action.clone(), reason });
+            shell.world.apply(
+                self.now,
+                Event::Began {
+                    action: action.clone(),
+                    reason,
+                },
+            );
         }
         if let Action::Drain { .. } = action {
             // Remembered by the world; the route table follows from it.
             return;
         }
         let (engine, catalog) = (self.engine.clone(), Arc::clone(&self.catalog));
-        let durable = self.rng.span(Duration::from_micros(50), Duration::from_millis(2));
+        let durable = self
+            .rng
+            .span(Duration::from_micros(50), Duration::from_millis(2));
         self.begin_flight(durable, true, async move {
             let outcome = execute(&engine, &catalog, &action, || engine.now()).await;
             Landed::Ended(Box::new((action, outcome)))
@@ -262,7 +336,11 @@ impl Sim {
     }
 
     pub(super) fn list(&mut self, incarnation: u64) {
-        let Some(shell) = self.shell.as_mut().filter(|_| self.incarnation == incarnation) else {
+        let Some(shell) = self
+            .shell
+            .as_mut()
+            .filter(|_| self.incarnation == incarnation)
+        else {
             return;
         };
         if std::mem::replace(&mut shell.listing, true) {
@@ -295,7 +373,10 @@ impl Sim {
     pub(super) fn landed(&mut self, landed: Landed) {
         let incarnation = self.incarnation;
         let late = self.chaos.answers_late_until > self.now && self.rng.chance(300);
-        let way = self.rng.span(Duration::ZERO, Duration::from_millis(if late { 4000 } else { 1 }));
+        let way = self.rng.span(
+            Duration::ZERO,
+            Duration::from_millis(if late { 4000 } else { 1 }),
+        );
         let event = match landed {
             Landed::Ended(ended) => {
                 let (action, outcome) = *ended;
@@ -316,15 +397,23 @@ impl Sim {
                 self.at(RELIST, Ev::List(incarnation));
                 Event::Listed { asked_at, listing }
             }
-            Landed::Seen(asked_at, id, Ok(observed)) => Event::Seen { asked_at, id, observed },
+            Landed::Seen(asked_at, id, Ok(observed)) => Event::Seen {
+                asked_at,
+                id,
+                observed,
+            },
             Landed::Listed(_, Err(error)) | Landed::Seen(_, _, Err(error)) => {
-                let Some(shell) = self.shell.as_mut() else { return };
+                let Some(shell) = self.shell.as_mut() else {
+                    return;
+                };
                 shell.connected = false;
                 shell.listing = false;
                 let delay = shell.reconnect;
                 shell.reconnect = (delay * 2).min(RECONNECT.1);
                 self.at(delay, Ev::List(incarnation));
-                Event::Unreachable { error: error.to_string() }
+                Event::Unreachable {
+                    error: error.to_string(),
+                }
             }
         };
         self.at(way, Ev::Deliver(incarnation, Box::new(event)));
@@ -346,6 +435,8 @@ impl Sim {
 
     /// Containers that the table of the edge and the supervisor agree on.
     pub(super) fn routed(&self) -> BTreeSet<ContainerId> {
-        backends(&self.edge.table).map(|backend| backend.container_id.clone()).collect()
+        backends(&self.edge.table)
+            .map(|backend| backend.container_id.clone())
+            .collect()
     }
 }

@@ -1,0 +1,283 @@
+//! Checkers of what phoenixd decides: tables, births, drains, stops. Part of the judge.
+
+use std::time::Duration;
+
+use phoenixd::reconcile::{Action, Reason, Routes, Time};
+use phoenixd::spec::{ContainerId, ReplicaName};
+
+use super::edge::{Edge, backends};
+use super::host::{Container, Host, is_process};
+use super::invariants::{Judge, about};
+use super::promises::NOTICED;
+use super::setup::Defect;
+
+impl Judge {
+    /// I1, I8: a table does not lose its last backend by phoenixd's own doing, and holds nothing weak.
+    pub(super) fn publishes(&mut self, now: Time, host: &Host, before: &Routes, after: &Routes) {
+        for backend in backends(after) {
+            let container = host.containers.get(&backend.container_id);
+            if container.is_some_and(|c| c.quality.fault == Some(Defect::Weak)) && !self.remote {
+                self.fail(
+                    now,
+                    "I8",
+                    format!(
+                        "{} is weaker than the policy and in rotation",
+                        backend.replica
+                    ),
+                );
+            }
+            if container
+                .is_some_and(|c| c.started.is_some() && c.serves_at.is_none_or(|at| at > now))
+            {
+                self.fail(
+                    now,
+                    "I2",
+                    format!("{} is in rotation and was never ready", backend.replica),
+                );
+            }
+        }
+        for (port, old) in &before.listeners {
+            let emptied = !old.is_empty() && after.listeners.get(port).is_none_or(Vec::is_empty);
+            let owner = old
+                .first()
+                .and_then(|backend| self.wanted.get(&backend.replica.service));
+            if !emptied || self.is_down || owner.is_none_or(|desired| desired.replicas == 0) {
+                continue;
+            }
+            for backend in old {
+                let id = &backend.container_id;
+                if !self.excused.contains(id) && is_well(host, id, now) {
+                    let text = format!(
+                        "{} is well and was the last in rotation, and phoenixd took it out",
+                        backend.replica
+                    );
+                    self.fail(now, "I1", text);
+                }
+            }
+        }
+    }
+
+    /// What phoenixd begins to do.
+    pub(super) fn begins(
+        &mut self,
+        now: Time,
+        host: &Host,
+        edge: &Edge,
+        published: Option<&Routes>,
+        action: &Action,
+        reason: &Reason,
+    ) {
+        self.expiry |= super::seeds::is_expiry(reason);
+        match action {
+            Action::Create { replica, .. } => self.begins_birth(now, host, replica),
+            Action::Drain { replica, id } => {
+                self.begins_drain(now, host, published, replica, id, reason)
+            }
+            Action::Stop { subject, .. } => {
+                if subject.replica.is_some() {
+                    self.begins_stop(now, host, edge, &subject.id);
+                }
+                self.stopped.insert(subject.id.clone());
+            }
+            Action::CreateNetwork(_)
+            | Action::CreateVolume(_)
+            | Action::Connect { .. }
+            | Action::Start { .. }
+            | Action::Look { .. }
+            | Action::Remove { .. }
+            | Action::RemoveNetwork(_)
+            | Action::RemoveVolume(_) => {}
+        }
+        if !matches!(action, Action::Drain { .. }) {
+            self.calls.insert(about(action));
+        }
+        if self.calls.len() > self.calls_limit {
+            self.fail(now, "I13", format!("{} calls at once", self.calls.len()));
+        }
+        let window = match action {
+            Action::Look { .. } => (&mut self.looks, 6000),
+            _ => (&mut self.recent, 400 + 100 * self.wanted.len()),
+        };
+        let (times, bound) = window;
+        times.push_back(now);
+        while times
+            .front()
+            .is_some_and(|first| now.since(*first) > Duration::from_mins(1))
+        {
+            times.pop_front();
+        }
+        if times.len() > bound {
+            let text = format!(
+                "{} calls within a minute, the last: {action}: {reason}",
+                times.len()
+            );
+            self.fail(now, "tight-loop", text);
+        }
+    }
+
+    /// I3: what this supervisor knows of, with what it makes, is within the surge. I13: births are bounded.
+    fn begins_birth(&mut self, now: Time, host: &Host, replica: &ReplicaName) {
+        self.creating.insert(replica.clone(), ());
+        self.births.insert(replica.clone());
+        let Some(desired) = self.wanted.get(&replica.service) else {
+            self.fail(
+                now,
+                "I6",
+                format!("{replica} is made, and nobody wants its service"),
+            );
+            return;
+        };
+        let limit = desired.replicas + desired.phoenix.surge;
+        let creating = self
+            .creating
+            .keys()
+            .filter(|other| other.service == replica.service)
+            .count();
+        let live = host
+            .live_of(&replica.service)
+            .filter(|c| self.known.contains(&c.id) && !c.meddled)
+            .filter(|c| {
+                c.identity
+                    .as_ref()
+                    .is_none_or(|i| !self.creating.contains_key(&i.replica))
+            })
+            .count();
+        if u32::try_from(creating + live).unwrap_or(u32::MAX) > limit {
+            let text = format!(
+                "{replica} is made, {live} live, {creating} are being made, the limit is {limit}"
+            );
+            self.fail(now, "I3", text);
+        }
+        if self.births.len() > self.births_limit {
+            let text = format!("{} births at once: {:?}", self.births.len(), self.births);
+            self.fail(now, "I13", text);
+        }
+    }
+
+    /// I1, I9, I13: a ready replica leaves only when as many as are wanted remain without it.
+    fn begins_drain(
+        &mut self,
+        now: Time,
+        host: &Host,
+        published: Option<&Routes>,
+        replica: &ReplicaName,
+        id: &ContainerId,
+        reason: &Reason,
+    ) {
+        let own_will = match reason {
+            Reason::Expired { .. }
+            | Reason::NewGeneration { .. }
+            | Reason::ImageMoved
+            | Reason::Commanded(_)
+            | Reason::Unhealthy { .. }
+            | Reason::NeverReady { .. }
+            | Reason::Excess { .. } => true,
+            Reason::Ended { .. }
+            | Reason::Weaker { .. }
+            | Reason::Overdue
+            | Reason::Orphan
+            | Reason::Down => false,
+            Reason::Needed
+            | Reason::Missing { .. }
+            | Reason::Replaces { .. }
+            | Reason::Birth
+            | Reason::Pace
+            | Reason::Stray
+            | Reason::Drained { .. } => {
+                self.fail(
+                    now,
+                    "reasons",
+                    format!("{replica} is drained because of {reason}"),
+                );
+                false
+            }
+        };
+        let desired = self.wanted.get(&replica.service);
+        let surge = desired.map_or(0, |desired| desired.phoenix.surge);
+        let wanted = desired.map_or(0, |desired| desired.replicas);
+        if !own_will || wanted == 0 || (surge == 0 && wanted == 1) {
+            self.excused.insert(id.clone());
+        }
+        let drained_before = self.drained_at.clone();
+        self.drained_at.entry(id.clone()).or_insert(now);
+        let in_table = |id: &ContainerId| {
+            published
+                .is_some_and(|table| backends(table).any(|backend| backend.container_id == *id))
+        };
+        if !own_will || !in_table(id) {
+            return;
+        }
+        let of_service = |c: &&Container| {
+            c.service() == Some(&replica.service)
+                && c.id != *id
+                && !drained_before.contains_key(&c.id)
+        };
+        let others: Vec<&Container> = host.containers.values().filter(of_service).collect();
+        let staying = others.iter().filter(|c| in_table(&c.id)).count();
+        let unwell = others
+            .iter()
+            .filter(|c| {
+                !in_table(&c.id) && self.known.contains(&c.id) && !self.stopped.contains(&c.id)
+            })
+            .filter(|c| {
+                c.identity
+                    .as_ref()
+                    .is_some_and(|i| !self.births.contains(&i.replica))
+            })
+            .count();
+        let spare = usize::from(surge == 0);
+        if staying + unwell + spare < usize::try_from(wanted).unwrap_or(0) {
+            let text = format!(
+                "{replica} leaves ({reason}), {staying} stay in rotation, {wanted} are wanted"
+            );
+            self.fail(now, if staying == 0 { "I1" } else { "I13" }, text);
+        }
+    }
+
+    /// I9: the edge sends nothing to what is stopped, and its connections had their time.
+    fn begins_stop(&mut self, now: Time, host: &Host, edge: &Edge, id: &ContainerId) {
+        let Some(container) = host.containers.get(id) else {
+            return;
+        };
+        if !is_process(&container.state) {
+            return;
+        }
+        if edge.has(id) {
+            let text = format!(
+                "{} is stopped while the edge still sends to it",
+                container.name
+            );
+            self.fail(now, "I9", text);
+        }
+        let drain = container
+            .service()
+            .and_then(|service| self.wanted.get(service))
+            .map(|d| d.phoenix.drain);
+        let open = edge.open(id);
+        let had = self.drained_at.get(id).map(|since| now.since(*since));
+        if let (Some(drain), true) = (drain, open > 0)
+            && had.is_none_or(|had| had < drain)
+            && !self.stopped.contains(id)
+        {
+            let text = format!(
+                "{} is stopped with {open} connections after {had:?} of {drain:?}",
+                container.name
+            );
+            self.fail(now, "I9", text);
+        }
+    }
+}
+
+/// It serves, and has for long enough that nobody can have thought otherwise.
+fn is_well(host: &Host, id: &ContainerId, now: Time) -> bool {
+    host.containers.get(id).is_some_and(|container| {
+        let ill = container
+            .bad_since
+            .is_some_and(|_| now.since(container.hung_until) < NOTICED);
+        container.serves(now)
+            && !ill
+            && container.bad_since.is_none()
+            && !container.terminating
+            && container.quality.fault.is_none()
+    })
+}
