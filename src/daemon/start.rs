@@ -274,11 +274,10 @@ async fn until_ended<E: Engine>(
     supervisor: Supervisor<E>,
     tasks: &mut JoinSet<&'static str>,
 ) -> Result<Arc<Snapshot>, StartError> {
-    let mut running = JoinSet::new();
-    running.spawn(supervisor.run());
     // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
     tokio::select! {
-        Some(joined) = running.join_next() => unless_panicked(joined).ok_or(StartError::TaskEnded("supervisor")),
+        biased;
+        last = supervisor.run() => Ok(last),
         Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
     }
 }
