@@ -49,6 +49,19 @@ fn ten_recycles_under_constant_load_lose_no_request() {
 }
 
 #[test]
+fn a_lone_replica_is_recycled_without_a_lost_request() {
+    let journey = Journey::of_web(1, "", "drain: 200ms");
+    let _supervisor = journey.up_ready(1);
+    let events = journey.engine.events(&journey.label());
+    let load = Load::begin(journey.port, 4, 4);
+    for _ in 0..5 {
+        journey.run(&["recycle"]).success();
+    }
+    load.end().assert_nothing_lost(500);
+    assert!(events.most_running(1) <= 2, "{:#?}", events.actions());
+}
+
+#[test]
 fn a_recycle_of_one_service_leaves_the_others_alone_and_an_unknown_one_is_refused() {
     let journey = Journey::new();
     let web = journey.web(1, "", "drain: 0s");
