@@ -122,6 +122,9 @@ fn table(rows: &[Row]) -> String {
             text(&row.waiting_on),
         ]);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     let lines: Vec<String> = table
         .lines()
         .map(|line| line.trim_end().to_owned())
