@@ -258,9 +258,11 @@ impl<E: Engine> Supervisor<E> {
         let engine = Arc::clone(&self.engine);
         let catalog = Arc::clone(&self.catalog);
         self.calls.spawn(async move {
-            // The intent is durable before the call. A journal that cannot be written is said loudly elsewhere, and
-            // does not stop the supervision: Docker is the state.
-            if let Some(receipt) = receipt {
+            // The intent is durable before the call; that of a start is its create's. A journal that cannot be written
+            // is said loudly elsewhere, and does not stop the supervision: Docker is the state.
+            if let Some(receipt) = receipt
+                && !matches!(action, Action::Start { .. } | Action::Connect { .. })
+            {
                 drop(receipt.durable().await);
             }
             let outcome = execute(&*engine, &catalog, &action, now).await;
