@@ -165,7 +165,11 @@ fn a_port_that_is_taken_is_refused() {
     journey.write(&web);
     let stranger = TcpListener::bind(("127.0.0.1", journey.port)).expect("the port");
     let own = std::process::id().to_string();
-    let output = refused(&journey, "a port of a stranger", &[&port, "hint"]);
+    let output = refused(
+        &journey,
+        "a port of a stranger",
+        &["compose.yaml:4:", &port, "help"],
+    );
     assert!(
         output.stderr.contains(&own),
         "who has it is told: {}",
