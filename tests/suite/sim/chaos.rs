@@ -92,7 +92,7 @@ impl Chaos {
             .into_iter()
             .filter(|_| rng.chance(share) && !calm)
             .collect();
-        let pace = Duration::from_secs(rng.one([4, 15, 60, 200]));
+        let pace = Duration::from_millis(rng.one([400, 4000, 15_000, 60_000, 200_000]));
         Self {
             rng,
             kinds: kinds.into_iter().collect(),
@@ -127,7 +127,7 @@ impl Sim {
         if let Some(fault) = self.chaos.rng.pick(&kinds) {
             self.figures.faults += 1;
             self.note(|| format!("chaos: {fault:?}"));
-            self.judge.disturbed(self.now);
+            self.judge.struck(self.now);
             self.strike(*fault);
         }
     }
@@ -169,6 +169,15 @@ impl Sim {
             Fault::Crash => {
                 let away = self.chaos.rng.ms(10, 30_000);
                 self.crash(away);
+                // The file may have changed when the next one starts.
+                if self.chaos.rng.chance(300) {
+                    let change = self.chaos.rng.one([
+                        Fault::ServiceLeaves,
+                        Fault::NewGeneration,
+                        Fault::Scale,
+                    ]);
+                    self.change_file(change);
+                }
             }
             Fault::Dies
             | Fault::Hangs

@@ -1,13 +1,11 @@
 //! Checkers of what phoenixd decides: tables, births, drains, stops. Part of the judge.
 
-use std::time::Duration;
-
 use phoenixd::reconcile::{Action, Reason, Routes, Time};
 use phoenixd::spec::{ContainerId, ReplicaName};
 
 use super::edge::{Edge, backends};
 use super::host::{Container, Host, is_process};
-use super::invariants::{Judge, about};
+use super::invariants::{Judge, about, remember};
 use super::promises::NOTICED;
 use super::setup::Defect;
 
@@ -15,6 +13,13 @@ impl Judge {
     /// I1, I8: a table does not lose its last backend by phoenixd's own doing, and holds nothing weak.
     pub(super) fn publishes(&mut self, now: Time, host: &Host, before: &Routes, after: &Routes) {
         for backend in backends(after) {
+            if self.gone.contains(&backend.container_id) {
+                self.fail(
+                    now,
+                    "one-life",
+                    format!("{} is in rotation and no more", backend.replica),
+                );
+            }
             let container = host.containers.get(&backend.container_id);
             if container.is_some_and(|c| c.quality.fault == Some(Defect::Weak)) && !self.remote {
                 self.fail(
@@ -68,6 +73,13 @@ impl Judge {
         reason: &Reason,
     ) {
         self.expiry |= super::seeds::is_expiry(reason);
+        if action.container().is_some_and(|id| self.gone.contains(id)) {
+            self.fail(
+                now,
+                "one-life",
+                format!("{action}, which was told to be no more"),
+            );
+        }
         match action {
             Action::Create { replica, .. } => self.begins_birth(now, host, replica),
             Action::Drain { replica, id } => {
@@ -94,18 +106,15 @@ impl Judge {
         if self.calls.len() > self.calls_limit {
             self.fail(now, "I13", format!("{} calls at once", self.calls.len()));
         }
-        let window = match action {
+        let strikes = self.strikes.len();
+        let (times, bound) = match action {
             Action::Look { .. } => (&mut self.looks, 6000),
-            _ => (&mut self.recent, 400 + 100 * self.wanted.len()),
+            _ => (
+                &mut self.recent,
+                400 + 100 * self.wanted.len() + 40 * strikes,
+            ),
         };
-        let (times, bound) = window;
-        times.push_back(now);
-        while times
-            .front()
-            .is_some_and(|first| now.since(*first) > Duration::from_mins(1))
-        {
-            times.pop_front();
-        }
+        remember(times, now);
         if times.len() > bound {
             let text = format!(
                 "{} calls within a minute, the last: {action}: {reason}",

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use phoenixd::reconcile::{
     Action, Desired, Event, Outcome, RequestId, RequestState, Sight, Stage, Step, Time,
@@ -36,6 +37,8 @@ pub(super) struct Judge {
     pub(super) is_down: bool,
     /// Containers that this supervisor was told of.
     pub(super) known: BTreeSet<ContainerId>,
+    /// Containers that it was told are no more.
+    pub(super) gone: BTreeSet<ContainerId>,
     /// Creates of this supervisor that are under way.
     pub(super) creating: BTreeSet<ReplicaName>,
     /// Births of this supervisor that are not over.
@@ -49,6 +52,8 @@ pub(super) struct Judge {
     pub(super) excused: BTreeSet<ContainerId>,
     /// When containers ended.
     pub(super) ended_at: BTreeMap<ContainerId, Time>,
+    /// Faults and wishes of the last minute: each may call for some work.
+    pub(super) strikes: VecDeque<Time>,
     /// Mutating calls of the last minute.
     pub(super) recent: VecDeque<Time>,
     pub(super) looks: VecDeque<Time>,
@@ -57,6 +62,8 @@ pub(super) struct Judge {
     /// This supervisor acted because a life ends.
     pub(super) expiry: bool,
 }
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 impl Judge {
     pub(super) fn new(setup: &Setup) -> Self {
@@ -69,6 +76,7 @@ impl Judge {
             remote: setup.remote,
             is_down: false,
             known: BTreeSet::new(),
+            gone: BTreeSet::new(),
             creating: BTreeSet::new(),
             births: BTreeSet::new(),
             calls: BTreeSet::new(),
@@ -76,6 +84,7 @@ impl Judge {
             stopped: BTreeSet::new(),
             excused: BTreeSet::new(),
             ended_at: BTreeMap::new(),
+            strikes: VecDeque::new(),
             recent: VecDeque::new(),
             looks: VecDeque::new(),
             settled: BTreeMap::new(),
@@ -89,6 +98,11 @@ impl Judge {
             at,
             text,
         });
+    }
+
+    pub(super) fn struck(&mut self, now: Time) {
+        remember(&mut self.strikes, now);
+        self.disturbed(now);
     }
 
     pub(super) fn disturbed(&mut self, at: Time) {
@@ -107,6 +121,7 @@ impl Judge {
     /// A supervisor that knows nothing yet.
     pub(super) fn booted(&mut self, now: Time) {
         self.known.clear();
+        self.gone.clear();
         self.creating.clear();
         self.births.clear();
         self.calls.clear();
@@ -148,9 +163,15 @@ impl Judge {
             // A call about what is not there any more has done what it could.
             Event::Seen {
                 id, observed: None, ..
-            } => drop(self.calls.remove(id.as_str())),
+            } => {
+                self.calls.remove(id.as_str());
+                self.gone.insert(id.clone());
+            }
             Event::Ended { action, outcome } => {
                 self.calls.remove(&about(action));
+                if let Outcome::Done(Sight::Gone { .. }) = outcome {
+                    self.gone.extend(action.container().cloned());
+                }
                 if let Action::Create { replica, .. } = action {
                     self.creating.remove(replica);
                     if !matches!(outcome, Outcome::Done(_)) {
@@ -300,4 +321,15 @@ pub(super) fn about(action: &Action) -> String {
     action
         .container()
         .map_or_else(|| action.to_string(), |id| id.as_str().to_owned())
+}
+
+/// Adds an instant and forgets what is older than a minute.
+pub(super) fn remember(times: &mut VecDeque<Time>, now: Time) {
+    times.push_back(now);
+    while times
+        .front()
+        .is_some_and(|first| now.since(*first) > MINUTE)
+    {
+        times.pop_front();
+    }
 }

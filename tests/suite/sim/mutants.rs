@@ -72,7 +72,7 @@ const ALL: [(Mutant, &str, u64); 22] = [
     (Mutant::ForgetTheDeadline, "I5", 0),
     (Mutant::ForgetTheLimitOfBirths, "I13", 0),
     (Mutant::DropOutcomes, "I5", 0),
-    (Mutant::BelieveOldAnswers, "I3", 41),
+    (Mutant::BelieveOldAnswers, "one-life", 41),
     (Mutant::RetireTwo, "I1", 0),
     (Mutant::IgnoreTheEdge, "I9", 0),
     (Mutant::IgnoreConnections, "I9", 0),

@@ -147,6 +147,10 @@ impl Sim {
         self.run_until(self.now + calm)?;
         self.until("liveness", RECOVERED, Self::is_steady)?;
         self.restart_changes_nothing()?;
+        if rng.chance(400) {
+            self.crash(Duration::from_millis(200));
+            self.run_until(self.now + rng.ms(200, 4000))?;
+        }
         self.goes_down(rng.chance(500))
     }
 
