@@ -171,12 +171,7 @@ fn endpoint(settings: &EngineSettings) -> Result<Endpoint, Complaint> {
         cert_path: settings.tls.as_ref().map(|tls| tls.cert_path.clone()),
     };
     let mut endpoint = Endpoint::parse(settings.host.as_deref().unwrap_or_default(), &tls)
-        .map_err(|error| {
-            with_hint(
-                Complaint::unmet(Chain(&error).to_string()),
-                error.hint,
-            )
-        })?;
+        .map_err(|error| with_hint(Complaint::unmet(Chain(&error).to_string()), error.hint))?;
     if let Some(version) = &settings.api_version {
         let version: ApiVersion = version
             .parse()

@@ -46,7 +46,7 @@ impl Planner<'_> {
             )
         });
         for (replica, reason) in candidates {
-            if let Some(reason) = self.overdue(replica, desired, &reason) {
+            if let Some(reason) = self.overdue(replica, desired) {
                 return Some((replica.name.clone(), reason));
             }
             if self.may_retire(replica, cast, service) {
@@ -91,14 +91,9 @@ impl Planner<'_> {
                 .is_some_and(|at| at <= self.now)
     }
 
-    /// Past its deadline, and the file says that it stops even so.
-    pub(super) fn overdue(
-        &mut self,
-        replica: &Replica,
-        desired: &Desired,
-        reason: &Reason,
-    ) -> Option<Reason> {
-        if desired.phoenix.overdue != Overdue::Stop || !matches!(reason, Reason::Expired { .. }) {
+    /// Past its deadline, and the file says that it stops even so, for whatever reason it is still there.
+    pub(super) fn overdue(&mut self, replica: &Replica, desired: &Desired) -> Option<Reason> {
+        if desired.phoenix.overdue != Overdue::Stop {
             return None;
         }
         let deadline = self.world.deadline(replica)?;

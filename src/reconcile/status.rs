@@ -51,9 +51,10 @@ pub struct ReplicaStatus {
 }
 
 impl ReplicaStatus {
-    /// It runs, and the kernel could not be asked about its hardening.
+    /// It serves, and the kernel could not be asked about its hardening. One that is only starting may just have ended
+    /// between two looks.
     pub fn is_unverified(&self) -> bool {
-        self.verified.is_none() && self.born_at.is_some()
+        self.verified.is_none() && self.ready
     }
 }
 
