@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::Failure;
 
 /// The longest call is a stop with its grace.
-const CALL_LIMIT: Duration = Duration::from_secs(120);
+const CALL_LIMIT: Duration = Duration::from_mins(2);
 
 /// Where the engine listens.
 #[derive(Clone, Debug)]

@@ -48,6 +48,9 @@ struct Options {
     /// The binary to be measured, instead of the one built with the benchmark
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_phoenixd"))]
     phoenixd: PathBuf,
+    /// Where the supervisor's state is kept meanwhile: on the disk that is to be measured
+    #[arg(long, value_name = "PATH", default_value = "/var/tmp")]
+    state_in: PathBuf,
     /// What cargo says to a benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
 /// Whether every limit was kept.
 fn run(options: &Options) -> Result<bool, Failure> {
     rig::catch_signals()?;
-    let mut rig = Rig::new(options.phoenixd.clone())?;
+    let mut rig = Rig::new(options.phoenixd.clone(), &options.state_in)?;
     heading(&mut rig)?;
     let mut kept = true;
     if options.only != Some(Part::Rest) {

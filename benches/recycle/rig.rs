@@ -20,7 +20,9 @@ use crate::engine::{Address, ContainerEvent, Engine, encoded, follow_events};
 /// On everything that a run makes.
 const LABEL: &str = "phoenixd.bench";
 /// How long anything may take that is waited for.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
+
+const REMOVED_AT_ONCE: usize = 4;
 
 /// Set by SIGINT and SIGTERM.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -92,12 +94,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// Makes the image.
-    pub(crate) fn new(phoenixd: PathBuf) -> Result<Self, Failure> {
+    pub(crate) fn new(phoenixd: PathBuf, state_in: &Path) -> Result<Self, Failure> {
         let address = Address::from_environment()?;
         let engine = Engine::connect(&address)?;
         let run = std::process::id().to_string();
-        // On a disk, as the real one: the journal waits for it.
-        let directory = PathBuf::from(format!("/var/tmp/phoenixd-bench-{run}"));
+        let directory = state_in.join(format!("phoenixd-bench-{run}"));
         fs::create_dir(&directory)?;
         let mut rig = Self {
             phoenixd,
@@ -256,15 +257,14 @@ impl Rig {
                 .filter_map(|one| one["Id"].as_str().map(str::to_owned))
                 .collect())
         };
-        for id in list(
-            engine,
-            format!("/containers/json?all=true&filters={filters}"),
-        )? {
-            engine.call(
-                "DELETE",
-                &format!("/containers/{id}?force=true&v=true"),
-                None,
-            )?;
+        // What the engine was still making when the supervisor was killed comes late.
+        loop {
+            let path = format!("/containers/json?all=true&filters={filters}");
+            let ids = list(engine, path)?;
+            if ids.is_empty() {
+                break;
+            }
+            remove_all(&self.address, &ids)?;
         }
         for id in list(engine, format!("/networks?filters={filters}"))? {
             engine.call("DELETE", &format!("/networks/{id}"), None)?;
@@ -273,7 +273,7 @@ impl Rig {
     }
 
     /// The events of the run's containers from now on.
-    pub(crate) fn events(&self) -> Result<Events, Failure> {
+    pub(crate) fn events(&self) -> Events {
         let (sender, receiver) = channel();
         let (address, label) = (self.address.clone(), self.label());
         std::thread::spawn(move || {
@@ -282,14 +282,18 @@ impl Rig {
                 sender.send(event).is_ok()
             }));
         });
-        Ok(Events(receiver))
+        Events(receiver)
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
         let (image, address) = (self.image(), self.address.clone());
-        if let Err(error) = self.down() {
+        let ended = self.down().or_else(|_| {
+            std::thread::sleep(Duration::from_secs(1));
+            self.down()
+        });
+        if let Err(error) = ended {
             eprintln!("left behind: {error}; label {LABEL}={}", self.run);
         }
         let removed = Engine::connect(&address).and_then(|mut engine| {
@@ -304,6 +308,30 @@ impl Drop for Rig {
             eprintln!("left behind: {}: {error}", self.directory.display());
         }
     }
+}
+
+/// Removes containers, a few at once.
+fn remove_all(address: &Address, ids: &[String]) -> Result<(), Failure> {
+    std::thread::scope(|scope| {
+        let share = ids.len().div_ceil(REMOVED_AT_ONCE).max(1);
+        let removing: Vec<_> = ids
+            .chunks(share)
+            .map(|ids| {
+                scope.spawn(move || -> Result<(), Failure> {
+                    let mut engine = Engine::connect(address)?;
+                    for id in ids {
+                        let path = format!("/containers/{id}?force=true&v=true");
+                        engine.call("DELETE", &path, None)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for thread in removing {
+            thread.join().map_err(|_| "a thread panicked")??;
+        }
+        Ok(())
+    })
 }
 
 /// Events as they come.

@@ -38,6 +38,13 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    /// By how much the median may be off, at 95 %: the notch of a box plot.
+    pub(crate) fn uncertainty(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred samples")]
+        let count = self.count().max(1) as f64;
+        1.57 * (self.quantile(0.75) - self.quantile(0.25)) / count.sqrt()
+    }
+
     /// Each of these by its partner of the other side.
     pub(crate) fn ratios(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())

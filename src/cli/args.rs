@@ -8,8 +8,8 @@ use clap_complete::Shell;
 /// What a reader of `--help` looks for at its end.
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 wrong input or an unmet wish, 2 unexpected.
-Environment: DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH, DOCKER_API_VERSION, COMPOSE_PROJECT_NAME,
-PHOENIXD_STATE_DIR, RUST_LOG, NO_COLOR.";
+Environment: DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH, DOCKER_API_VERSION,
+COMPOSE_PROJECT_NAME, PHOENIXD_STATE_DIR, RUST_LOG, NO_COLOR.";
 
 /// Runs the services of a Compose file as phoenixes: immutable, hardened containers that live for a TTL, then a fresh
 /// one rises, proves its health, takes the traffic, and the old one is removed.

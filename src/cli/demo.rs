@@ -50,11 +50,7 @@ pub(super) fn app() -> Result<Exit, Complaint> {
         mischief: variable(project::MISCHIEF_VARIABLE).is_some(),
         clock: clock::boot_now,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Complaint::unexpected(format!("cannot start the runtime: {error}")))?;
-    match runtime.block_on(app::serve(settings)) {
+    match runtime()?.block_on(app::serve(settings)) {
         Ok(()) => Ok(Exit::Success),
         Err(error) => Err(Complaint::unmet(Chain(&error).to_string())),
     }

@@ -1,7 +1,7 @@
 //! `phoenixd down`: by the supervisor where one runs, else by this process.
 
 use super::context::{Context, runtime};
-use super::output::{Complaint, Exit};
+use super::output::{Complaint, Exit, complain};
 use super::recycle::api_complaint;
 use super::up::{new_status, on_signals, say_left, start_complaint};
 use crate::api::{Client, ClientError};
@@ -35,7 +35,8 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
         };
         let last = ended.map_err(|error| start_complaint(&error))?;
         say_left(&last);
-        Ok(if last.finished && last.status.left.is_empty() {
+        // What others still use is not ours alone any more: it is named and left, as docker compose does.
+        Ok(if last.finished {
             Exit::Success
         } else {
             Exit::Unmet
@@ -44,15 +45,14 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
 }
 
 async fn by_supervisor(client: Client, volumes: bool) -> Result<Exit, Complaint> {
-    let left = client
+    let done = client
         .down(volumes)
         .await
-        .map_err(|error| api_complaint(&error))?
-        .left;
-    for left in &left {
-        super::output::complain(&format!("warning: left behind: {left}\n"));
+        .map_err(|error| api_complaint(&error))?;
+    for left in &done.left {
+        complain(&format!("warning: left behind: {left}\n"));
     }
-    Ok(if left.is_empty() {
+    Ok(if done.finished {
         Exit::Success
     } else {
         Exit::Unmet

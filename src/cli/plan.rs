@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::args::PlanFormat;
 use super::context::{Context, engine_complaint, runtime};
 use super::output::{Complaint, Exit, print};
+use crate::api::Client;
 use crate::daemon::{Preview, ResolvedProject, preview};
 use crate::docker::{Birth, body_json};
 use crate::reconcile::Action;
@@ -17,7 +18,10 @@ use crate::spec::{Generation, ReplicaName, Serial, ServiceName};
 pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complaint> {
     context.log(false);
     let loaded = context.load()?;
+    let socket = context.state(&loaded.project.name).socket();
     let text = runtime()?.block_on(async {
+        // What its replicas wait on is known to the supervisor alone: it probes them.
+        let is_supervised = Client::connect(socket).await.is_ok();
         let connected = context.connect().await?;
         let resolved = context.resolve(&connected.docker, &loaded).await?;
         let preview = preview(
@@ -29,7 +33,7 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
         .await
         .map_err(|error| engine_complaint(&error))?;
         Ok(match format {
-            PlanFormat::Text => as_text(&preview),
+            PlanFormat::Text => as_text(&preview, is_supervised),
             PlanFormat::Json => as_json(&preview, &resolved),
         })
     })?;
@@ -37,13 +41,13 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
     Ok(Exit::Success)
 }
 
-fn as_text(preview: &Preview) -> String {
+fn as_text(preview: &Preview, is_supervised: bool) -> String {
     let mut text = String::new();
     for planned in &preview.actions {
         // Writing to a string cannot fail.
         _ = writeln!(text, "{}: {}", planned.action, planned.reason);
     }
-    for row in &preview.status.replicas {
+    for row in preview.status.replicas.iter().filter(|_| !is_supervised) {
         if let Some(waits) = &row.waiting_on {
             _ = writeln!(
                 text,

@@ -68,7 +68,11 @@ async fn unsupervised(context: &Context, project: &ProjectName) -> Result<Vec<Ro
     let preview = preview(&*connected.docker, project, &scope, wanted)
         .await
         .map_err(|error| engine_complaint(&error))?;
-    Ok(rows(&preview.status, preview.now))
+    let mut rows = rows(&preview.status, preview.now);
+    for row in rows.iter_mut().filter(|row| row.waiting_on.is_some()) {
+        row.waiting_on = Some("a supervisor: `phoenixd up`".to_owned());
+    }
+    Ok(rows)
 }
 
 fn as_json(rows: &[Row]) -> Result<String, Complaint> {
@@ -121,6 +125,9 @@ fn table(rows: &[Row]) -> String {
                 .map_or("-".to_owned(), |generation| generation.to_string()),
             text(&row.waiting_on),
         ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     let lines: Vec<String> = table
         .lines()

@@ -14,9 +14,10 @@ use crate::daemon::{
     Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve, supervise,
 };
 use crate::docker::Docker;
+use crate::edge::BindError;
 use crate::reconcile::Status;
 use crate::report::Chain;
-use crate::spec::ImageRef;
+use crate::spec::{Diagnostic, ImageRef, Service};
 
 pub(super) fn run(context: &Context, down_on_exit: bool) -> Result<Exit, Complaint> {
     context.log(true);
@@ -78,10 +79,28 @@ pub(super) fn say_left(last: &Snapshot) {
 }
 
 pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
-    if let StartError::Externals(diagnostics) = error {
-        return Complaint::unmet(loaded.render(diagnostics));
+    match error {
+        StartError::Externals(diagnostics) => Complaint::unmet(loaded.render(diagnostics)),
+        StartError::Port(port) => {
+            let publishes = |service: &&Service| service.published.contains(&port.published);
+            match loaded.project.services.values().find(publishes) {
+                Some(service) => Complaint::unmet(loaded.render(&[port_taken(service, port)])),
+                None => start_complaint(error),
+            }
+        }
+        StartError::Lock(_)
+        | StartError::Journal(_)
+        | StartError::Api(_)
+        | StartError::List { .. }
+        | StartError::Threads(_)
+        | StartError::TaskEnded(_) => start_complaint(error),
     }
-    start_complaint(error)
+}
+
+/// A port that the host does not give, with the place where the file asks for it.
+fn port_taken(service: &Service, port: &BindError) -> Diagnostic {
+    let (place, path) = (service.place("ports"), service.path("ports"));
+    Diagnostic::error("port-taken", place, path, Chain(port).to_string()).hint(port.hint())
 }
 
 /// Why nothing was started, for people.
@@ -99,6 +118,7 @@ pub(super) fn start_complaint(error: &StartError) -> Complaint {
         | StartError::Api(_)
         | StartError::List { .. }
         | StartError::Externals(_) => Complaint::unmet(text),
+        StartError::Threads(_) => Complaint::unexpected(text),
         StartError::TaskEnded(_) => {
             Complaint::unexpected(text).hint("replicas keep running; `phoenixd up` adopts them")
         }

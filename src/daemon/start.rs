@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -137,6 +138,9 @@ pub enum StartError {
     /// Networks or volumes that somebody else has to make are missing.
     #[error("{} external networks or volumes are missing", .0.len())]
     Externals(Vec<Diagnostic>),
+    /// The threads of the edge cannot be started.
+    #[error("cannot start the threads of the edge")]
+    Threads(#[source] std::io::Error),
     /// A long-lived task ended by itself: a bug. Replicas stay, and the next `up` adopts them.
     #[error("the {0} ended unexpectedly")]
     TaskEnded(&'static str),
@@ -186,16 +190,14 @@ pub async fn supervise<E: Engine>(
     tasks.spawn(named("watch of the engine", watch.run()));
     tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
     tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
-    tasks.spawn(named(
-        "edge",
-        edge::run(
-            ground.listeners,
-            edge::Limits::STANDARD,
-            routes_in,
-            reports,
-            until(),
-        ),
-    ));
+    let edge = edge::run(
+        ground.listeners,
+        edge::Limits::STANDARD,
+        routes_in,
+        reports,
+        until(),
+    );
+    tasks.spawn(named("edge", ground.edge.run(edge)));
 
     let supervisor = Supervisor {
         engine,
@@ -213,21 +215,76 @@ pub async fn supervise<E: Engine>(
         stop,
         calls: JoinSet::new(),
         requests: 0,
+        down_seen: false,
         told: Told::default(),
     };
-    // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
-    let ended = tokio::select! {
-        last = supervisor.run() => Ok(last),
-        Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
-    };
+    let ended = until_ended(supervisor, &mut tasks).await;
     shutdown.cancel();
     end_tasks(&mut tasks).await;
     close(&ground.journal).await;
     ended
 }
 
+/// The threads of the data plane, apart from the supervisor's: neither waits for the other.
+struct EdgeThreads(Option<Runtime>);
+
+/// A forwarded byte costs more in the kernel than here: more threads than this only share the same work.
+const EDGE_THREADS: usize = 4;
+
+impl EdgeThreads {
+    fn start() -> Result<Self, StartError> {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cpus.min(EDGE_THREADS))
+            .thread_name("edge")
+            .enable_all()
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+            .map_err(StartError::Threads)
+    }
+
+    fn bind(&self, ports: &BTreeSet<Published>) -> Result<edge::Listeners, edge::BindError> {
+        let _inside = self.0.as_ref().map(Runtime::enter);
+        edge::Listeners::bind(ports)
+    }
+
+    /// Runs the edge on its threads. It ends with them, when this is dropped.
+    async fn run(self, edge: impl Future<Output = ()> + Send + 'static) {
+        let mut running = JoinSet::new();
+        if let Some(runtime) = &self.0 {
+            running.spawn_on(edge, runtime.handle());
+        }
+        if let Some(joined) = running.join_next().await {
+            unless_panicked(joined);
+        }
+    }
+}
+
+impl Drop for EdgeThreads {
+    /// A runtime must not wait for its threads inside another one.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs the loop until it ends, or until a task does that should not.
+async fn until_ended<E: Engine>(
+    supervisor: Supervisor<E>,
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<Arc<Snapshot>, StartError> {
+    // Cancel safety: the supervisor is dropped only when a task has ended by itself, and then nothing goes on.
+    tokio::select! {
+        biased;
+        last = supervisor.run() => Ok(last),
+        Some(joined) = tasks.join_next() => Err(StartError::TaskEnded(name_of(joined))),
+    }
+}
+
 /// What has to be had before anything is started.
 struct Ground {
+    edge: EdgeThreads,
     listeners: edge::Listeners,
     socket: UnixListener,
     journal: Journal,
@@ -263,13 +320,15 @@ impl Ground {
         if !missing.is_empty() {
             return Err(StartError::Externals(missing));
         }
-        let listeners = edge::Listeners::bind(&supervised.ports)?;
+        let edge = EdgeThreads::start()?;
+        let listeners = edge.bind(&supervised.ports)?;
         let socket = api::bind(&state.socket())?;
         let (journal, recovered) = Journal::open(&state.dir)?;
         if let Some(cut) = recovered.cut {
             warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
         }
         Ok(Self {
+            edge,
             listeners,
             socket,
             journal,
@@ -350,12 +409,16 @@ async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
     }
 }
 
-/// A panic of a task goes on here: it is a bug, and everything that is supervised survives it.
 fn name_of(joined: Result<&'static str, JoinError>) -> &'static str {
+    unless_panicked(joined).unwrap_or("task")
+}
+
+/// A panic of a task goes on here: it is a bug, and everything that is supervised survives it.
+fn unless_panicked<T>(joined: Result<T, JoinError>) -> Option<T> {
     match joined {
-        Ok(name) => name,
+        Ok(ended) => Some(ended),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => "task",
+        Err(_) => None,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::journal::Journal;
 use crate::probe::Probed;
 use crate::reconcile::{
     Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Sight, Status, Step,
-    Targets, World,
+    Targets, Time, World,
 };
 use crate::spec::{ReplicaName, ServiceName};
 
@@ -59,7 +59,18 @@ pub(super) struct Supervisor<E> {
     pub(super) stop: Stop,
     pub(super) calls: JoinSet<(Action, Outcome)>,
     pub(super) requests: u64,
+    /// A removal of everything was begun because this process was asked to end.
+    pub(super) down_seen: bool,
     pub(super) told: Told,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// Something may have changed.
+    Plan,
+    /// This process is to end.
+    Leave,
 }
 
 /// What the log has said already, so that a steady state is silent.
@@ -76,7 +87,6 @@ pub(super) struct Told {
 impl<E: Engine> Supervisor<E> {
     /// Runs until it is asked to end, or until a `down` is done. The last status tells what a `down` left behind.
     pub(super) async fn run(mut self) -> Arc<Snapshot> {
-        let mut down_seen = false;
         loop {
             let step = self.world.plan(now());
             if self.publish(&step) {
@@ -93,42 +103,64 @@ impl<E: Engine> Supervisor<E> {
                 }
                 continue;
             }
-            let wait = wake_at.map_or(WAKE_LAST, |at| at.since(now()).min(WAKE_LAST));
-            let leave = self.stop.leave.clone();
-            let down = self.stop.down.clone();
-            // Cancel safety: `recv` and `join_next` lose nothing when dropped; the edge's report is a level.
-            tokio::select! {
-                biased;
-                () = leave.cancelled() => break,
-                () = down.cancelled(), if !down_seen => {
-                    down_seen = true;
-                    self.command(Command::Down { volumes: false });
-                }
-                Some(joined) = self.calls.join_next(), if !self.calls.is_empty() => self.ended(joined),
-                Some(event) = self.events.recv() => self.take(event),
-                Some(probed) = self.probed.recv() => self.take_probed(probed),
-                Some(asked) = self.asked.recv() => self.ask(asked),
-                Ok(()) = self.edge.changed() => {
-                    let report = self.edge.borrow_and_update().clone();
-                    self.world.apply(now(), Event::Edge(report));
-                }
-                _ = timeout_at(clock::timer_in(wait), std::future::pending::<()>()) => {}
+            if self.wait(wake_at).await == Waited::Leave {
+                break;
             }
         }
         self.end_calls().await;
         Arc::clone(&self.status.borrow())
     }
 
-    /// Takes an event, and every other one that waits: they are planned on together.
-    fn take(&mut self, event: Event) {
-        self.apply_seen(event);
-        while let Ok(event) = self.events.try_recv() {
-            self.apply_seen(event);
+    /// Waits until there is something new to plan on.
+    async fn wait(&mut self, wake_at: Option<Time>) -> Waited {
+        let wait = wake_at.map_or(WAKE_LAST, |at| at.since(now()).min(WAKE_LAST));
+        let until = clock::timer_in(wait);
+        let leave = self.stop.leave.clone();
+        let down = self.stop.down.clone();
+        loop {
+            // Cancel safety: `recv` and `join_next` lose nothing when dropped; the edge's report is a level.
+            let changed = tokio::select! {
+                biased;
+                () = leave.cancelled() => return Waited::Leave,
+                () = down.cancelled(), if !self.down_seen => {
+                    self.down_seen = true;
+                    self.command(Command::Down { volumes: false });
+                    true
+                }
+                Some(joined) = self.calls.join_next(), if !self.calls.is_empty() => {
+                    self.ended(joined);
+                    true
+                }
+                Some(event) = self.events.recv() => self.take(event),
+                Some(probed) = self.probed.recv() => self.take_probed(probed),
+                Some(asked) = self.asked.recv() => {
+                    self.ask(asked);
+                    true
+                }
+                Ok(()) = self.edge.changed() => {
+                    let report = self.edge.borrow_and_update().clone();
+                    self.world.apply(now(), Event::Edge(report))
+                }
+                _ = timeout_at(until, std::future::pending::<()>()) => true,
+            };
+            if changed {
+                return Waited::Plan;
+            }
         }
     }
 
+    /// Takes an event, and every other one that waits: they are planned on together.
+    fn take(&mut self, event: Event) -> bool {
+        let mut changed = self.apply_seen(event);
+        while let Ok(event) = self.events.try_recv() {
+            changed |= self.apply_seen(event);
+        }
+        changed
+    }
+
     /// The same for what probes answered.
-    fn take_probed(&mut self, probed: Probed) {
+    fn take_probed(&mut self, probed: Probed) -> bool {
+        let mut changed = false;
         let mut next = Some(probed);
         while let Some(Probed {
             asked_at,
@@ -136,7 +168,7 @@ impl<E: Engine> Supervisor<E> {
             result,
         }) = next
         {
-            self.world.apply(
+            changed |= self.world.apply(
                 now(),
                 Event::Probed {
                     asked_at,
@@ -146,13 +178,14 @@ impl<E: Engine> Supervisor<E> {
             );
             next = self.probed.try_recv().ok();
         }
+        changed
     }
 
-    fn apply_seen(&mut self, event: Event) {
+    fn apply_seen(&mut self, event: Event) -> bool {
         if let Some(record) = record::of_event(&event, &self.world) {
             self.journal.note(record);
         }
-        self.world.apply(now(), event);
+        self.world.apply(now(), event)
     }
 
     /// Hands the views out. `true` when the route table changed, which the world has then heard of.
@@ -225,9 +258,11 @@ impl<E: Engine> Supervisor<E> {
         let engine = Arc::clone(&self.engine);
         let catalog = Arc::clone(&self.catalog);
         self.calls.spawn(async move {
-            // The intent is durable before the call. A journal that cannot be written is said loudly elsewhere, and
-            // does not stop the supervision: Docker is the state.
-            if let Some(receipt) = receipt {
+            // The intent is durable before the call; that of a start is its create's. A journal that cannot be written
+            // is said loudly elsewhere, and does not stop the supervision: Docker is the state.
+            if let Some(receipt) = receipt
+                && !matches!(action, Action::Start { .. } | Action::Connect { .. })
+            {
                 drop(receipt.durable().await);
             }
             let outcome = execute(&*engine, &catalog, &action, now).await;

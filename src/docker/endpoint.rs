@@ -113,8 +113,8 @@ impl Endpoint {
             }
             _ => {
                 return Err(error(
-                    "its scheme is not known; use `unix:///path` or `tcp://host:port`",
-                    None,
+                    "its scheme is not known",
+                    Some("write `unix:///path/to/docker.sock` or `tcp://host:port`"),
                 ));
             }
         };

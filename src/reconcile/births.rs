@@ -71,9 +71,10 @@ impl Planner<'_> {
             });
         }
         // Its stop, in this same plan, is what begins the delay.
-        let failing = cast.members.iter().find(
-            |(_, role)| matches!(role, Role::Doomed(reason) if reason.is_failed_birth()),
-        );
+        let failing = cast
+            .members
+            .iter()
+            .find(|(_, role)| matches!(role, Role::Doomed(reason) if reason.is_failed_birth()));
         if let Some((replica, _)) = failing {
             return wait(WaitingOn::Birth {
                 replica: replica.name.clone(),

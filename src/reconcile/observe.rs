@@ -201,16 +201,16 @@ impl World {
         asked_at: Time,
         id: &ContainerId,
         result: Result<(), String>,
-    ) {
+    ) -> bool {
         let Some(replica) = self.replica_of(id) else {
-            return;
+            return false;
         };
         // A probe that began before the process did asked somebody else.
         if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
-            return;
+            return false;
         }
         let name = replica.name.clone();
-        self.judge(now, &name, result);
+        self.judge(now, &name, result)
     }
 
     /// Docker's own status, or plain running, where that is the probe.
@@ -249,19 +249,30 @@ impl World {
         self.judge(now, name, result);
     }
 
-    /// Counts one result of a probe.
-    pub(super) fn judge(&mut self, now: Time, name: &ReplicaName, result: Result<(), String>) {
+    /// Counts one result of a probe; `false` when that changes nothing.
+    pub(super) fn judge(
+        &mut self,
+        now: Time,
+        name: &ReplicaName,
+        result: Result<(), String>,
+    ) -> bool {
         let Some(service) = self.services.get_mut(&name.service) else {
-            return;
+            return false;
         };
         let Some(replica) = self.replicas.get_mut(name) else {
-            return;
+            return false;
         };
         let setting = &service.desired.phoenix.probe;
         match result {
             Ok(()) => {
+                let steady = replica.probe.ready_since.is_some() && replica.probe.failures == 0;
                 replica.probe.failures = 0;
-                replica.probe.successes = replica.probe.successes.saturating_add(1);
+                // Beyond what is asked for there is nothing to count.
+                replica.probe.successes = replica
+                    .probe
+                    .successes
+                    .saturating_add(1)
+                    .min(setting.successes);
                 if replica.probe.ready_since.is_none()
                     && replica.probe.successes >= setting.successes
                 {
@@ -278,7 +289,9 @@ impl World {
                         .is_some_and(|(_, at, _)| *at < replica.known_at)
                 {
                     service.forgive();
+                    return true;
                 }
+                !steady
             }
             Err(why) => {
                 replica.probe.successes = 0;
@@ -295,6 +308,7 @@ impl World {
                         self.failed(now, name, &format!("it is not ready any more: {why}"));
                     }
                 }
+                true
             }
         }
     }

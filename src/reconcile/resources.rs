@@ -5,7 +5,7 @@ use super::world::{Down, EngineState, Resource};
 use super::{Action, ContainerState, Planned, Reason, Subject, World};
 
 /// Attempts to remove a network or volume before `down` leaves it and says so: others may use it.
-const REMOVE_ATTEMPTS: u32 = 5;
+const REMOVE_ATTEMPTS: u32 = 4;
 
 impl World {
     /// What a finished `down` could not remove.

@@ -7,15 +7,13 @@ use super::replica::{Replica, Verified};
 use super::{Backend, Desired, Routes, Target, Targets, Time, World};
 use crate::spec::{ContainerId, Probe, Published};
 
-/// While a replica starts it is probed this often: an outside probe costs 0.4 ms, and each of these is time that a
-/// replacement takes longer.
-const PACE_STARTING: Duration = Duration::from_millis(20);
-/// So long after its start; then it is one of the slow ones.
-const STARTING_FAST_FOR: Duration = Duration::from_secs(2);
-/// The pace of the slow ones.
-const PACE_STARTING_SLOW: Duration = Duration::from_millis(100);
-/// So long; then the file's interval is good enough.
-const STARTING_SLOW_FOR: Duration = Duration::from_secs(15);
+/// How often a replica is probed from outside while it was never ready, and until when after its start. Each pause is
+/// time that a replacement takes longer; a probe that is refused costs 0.1 ms. Later the file's interval is good enough.
+const PACES_STARTING: [(Duration, Duration); 3] = [
+    (Duration::from_millis(500), Duration::from_millis(5)),
+    (Duration::from_secs(2), Duration::from_millis(20)),
+    (Duration::from_secs(15), Duration::from_millis(100)),
+];
 
 /// How long the edge keeps an earlier supervisor's table while the replicas in it are probed anew. Enough for three
 /// probes that time out.
@@ -36,14 +34,10 @@ pub(super) fn pace(replica: &Replica, desired: &Desired, now: Time) -> (Duration
     let Some(since) = replica.probed_since().filter(|_| !replica.probe.was_ready) else {
         return (interval, None);
     };
-    let fast_until = since + STARTING_FAST_FOR;
-    let slow_until = since + STARTING_SLOW_FOR;
-    if now < fast_until {
-        (interval.min(PACE_STARTING), Some(fast_until))
-    } else if now < slow_until {
-        (interval.min(PACE_STARTING_SLOW), Some(slow_until))
-    } else {
-        (interval, None)
+    let age = now.since(since);
+    match PACES_STARTING.iter().find(|(until, _)| age < *until) {
+        Some((until, pace)) => (interval.min(*pace), Some(since + *until)),
+        None => (interval, None),
     }
 }
 

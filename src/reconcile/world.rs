@@ -104,7 +104,9 @@ impl World {
     }
 
     /// Takes in what happened. Total: what does not fit is dropped.
-    pub fn apply(&mut self, now: Time, event: Event) {
+    ///
+    /// `false` says that nothing has changed that a plan looks at: most answers of probes are so, and need no plan.
+    pub fn apply(&mut self, now: Time, event: Event) -> bool {
         match event {
             Event::Wanted(wanted) => self.want(wanted),
             Event::Listed { asked_at, listing } => self.list(now, asked_at, listing),
@@ -129,9 +131,23 @@ impl World {
                 asked_at,
                 id,
                 result,
-            } => self.probed(now, asked_at, &id, result),
+            } => {
+                if !self.probed(now, asked_at, &id, result) {
+                    return false;
+                }
+            }
             Event::Published { epoch, routes } => self.published(epoch, &routes),
-            Event::Edge(report) => self.edge = report,
+            Event::Edge(report) => {
+                self.edge = report;
+                // Counts matter only to who drains.
+                if self
+                    .replicas
+                    .values()
+                    .all(|replica| replica.draining.is_none())
+                {
+                    return false;
+                }
+            }
             Event::Command(Command::Recycle { request, services }) => {
                 self.recycle(request, &services);
             }
@@ -140,6 +156,7 @@ impl World {
             Event::Ended { action, outcome } => self.ended(now, &action, outcome),
         }
         self.settle_requests();
+        true
     }
 
     fn want(&mut self, wanted: BTreeMap<ServiceName, Desired>) {

@@ -171,7 +171,9 @@ impl Default for ProbeSetting {
         Self {
             kind: None,
             port: None,
-            interval: Duration::from_secs(1),
+            // Twenty replicas asked each second are most of what a supervisor at rest costs; unready is known within
+            // `failures` times this.
+            interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             successes: 2,
             failures: 3,

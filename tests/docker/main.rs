@@ -10,4 +10,6 @@ mod conformance;
 mod engine;
 mod fixture;
 mod image;
+mod journeys;
+mod packaged;
 mod promises;

@@ -1,5 +1,8 @@
 //! Whole runs of the built program, without an engine: stdout, stderr and exit code together, as a person meets them.
 
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::fmt::Write;
 use std::fs;
 use std::io::pipe;
 use std::path::Path;
@@ -59,11 +62,11 @@ impl Place {
             if !bytes.is_empty() {
                 let said = String::from_utf8_lossy(bytes);
                 let said: Vec<&str> = said.lines().map(str::trim_end).collect();
-                text += &format!("--- {name}\n{}\n", said.join("\n"));
+                writeln!(text, "--- {name}\n{}", said.join("\n")).expect("text");
             }
         }
         let code = output.status.code().expect("it ends by itself");
-        text += &format!("--- exit code {code}\n");
+        writeln!(text, "--- exit code {code}").expect("text");
         let here = self.path().to_str().expect("UTF-8");
         text.replace(here, "[HERE]")
             .replace(env!("CARGO_PKG_VERSION"), "[VERSION]")
@@ -145,9 +148,16 @@ services:
 ";
     let huge = format!("{GOOD}# {}\n", "x".repeat(5 << 20));
     let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
-    for (name, before) in [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("f", "e"), ("g", "f")] {
+    for (name, before) in [
+        ("b", "a"),
+        ("c", "b"),
+        ("d", "c"),
+        ("e", "d"),
+        ("f", "e"),
+        ("g", "f"),
+    ] {
         let all = vec![format!("*{before}"); 10].join(", ");
-        bomb += &format!("{name}: &{name} [{all}]\n");
+        writeln!(bomb, "{name}: &{name} [{all}]").expect("text");
     }
     bomb += GOOD;
     let place = Place::new(&[
@@ -221,7 +231,10 @@ fn completions_and_the_man_page_come_from_the_same_definition() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = place.output(&["completions", shell]);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        assert!(output.status.success() && output.stderr.is_empty(), "{shell}");
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{shell}"
+        );
         for word in ["recycle", "state-dir"] {
             assert!(text.contains(word), "{shell} does not complete {word}");
         }
@@ -234,11 +247,24 @@ fn completions_and_the_man_page_come_from_the_same_definition() {
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
     let place = Place::new(&[("compose.yaml", GOOD)]);
-    for arguments in [vec!["--help"], vec!["--version"], vec!["man"], vec!["completions", "bash"]] {
+    for arguments in [
+        vec!["--help"],
+        vec!["--version"],
+        vec!["man"],
+        vec!["completions", "bash"],
+    ] {
         let (reader, writer) = pipe().expect("a pipe");
         drop(reader);
-        let output = place.command(&arguments).stdout(writer).output().expect("phoenixd runs");
+        let output = place
+            .command(&arguments)
+            .stdout(writer)
+            .output()
+            .expect("phoenixd runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        assert_eq!(
+            (output.status.code(), said.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
     }
 }

@@ -1,11 +1,7 @@
 //! Every example is parsed, joined with what its images would be, hardened and planned; so is every Compose file that
 //! the README shows. No image is pulled: what is known of each stands here.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,7 +33,12 @@ impl Files for Beside {
 fn facts(image: &str) -> ImageFacts {
     // name, USER, EXPOSE, has a HEALTHCHECK
     let known = [
-        ("nginxinc/nginx-unprivileged:1.29-alpine", "101", 8080, false),
+        (
+            "nginxinc/nginx-unprivileged:1.29-alpine",
+            "101",
+            8080,
+            false,
+        ),
         ("phoenixd-test", "65534:65534", 8080, false),
     ];
     let (name, user, port, has_healthcheck) = known
@@ -73,7 +74,8 @@ fn parse(name: &str, text: &str, working_dir: &Path) -> Project {
 fn resolved(name: &str, project: Project) -> ResolvedProject {
     let mut services = BTreeMap::new();
     for service in project.services.values() {
-        let (resolved, diagnostics) = spec::resolve(service, &facts(service.container.image.as_str()));
+        let (resolved, diagnostics) =
+            spec::resolve(service, &facts(service.container.image.as_str()));
         assert!(diagnostics.is_empty(), "{name}: {diagnostics:#?}");
         services.insert(service.name.clone(), resolved.unwrap());
     }
@@ -86,9 +88,18 @@ fn first_actions(resolved: &ResolvedProject) -> Vec<String> {
     let mut world = World::new(resolved.project.name.clone(), Limits::of_cpus(2));
     world.apply(now, Event::Wanted(resolved.wanted()));
     let listing = Listing::default();
-    world.apply(now, Event::Listed { asked_at: now, listing });
+    world.apply(
+        now,
+        Event::Listed {
+            asked_at: now,
+            listing,
+        },
+    );
     let actions = world.plan(now).actions;
-    actions.iter().map(|planned| planned.action.name().to_owned()).collect()
+    actions
+        .iter()
+        .map(|planned| planned.action.name().to_owned())
+        .collect()
 }
 
 /// Holds one file; returns what is hardened without an exception.
@@ -97,7 +108,10 @@ fn check(name: &str, text: &str, working_dir: &Path) -> ResolvedProject {
     let actions = first_actions(&resolved);
     let expected: &[&str] = &["create-network", "create-volume", "create"];
     assert!(
-        !actions.is_empty() && actions.iter().all(|action| expected.contains(&action.as_str())),
+        !actions.is_empty()
+            && actions
+                .iter()
+                .all(|action| expected.contains(&action.as_str())),
         "{name}: {actions:?}"
     );
     resolved
@@ -107,7 +121,9 @@ fn check(name: &str, text: &str, working_dir: &Path) -> ResolvedProject {
 fn blocks(document: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let blocks = document.split(&fence).skip(1);
-    blocks.filter_map(|rest| Some(rest.split("```").next()?.to_owned())).collect()
+    blocks
+        .filter_map(|rest| Some(rest.split("```").next()?.to_owned()))
+        .collect()
 }
 
 #[test]
@@ -117,7 +133,11 @@ fn every_example_can_be_run_as_it_stands() {
     for entry in fs::read_dir(folder).unwrap() {
         let dir = entry.unwrap().path();
         let text = fs::read_to_string(dir.join("compose.yaml")).unwrap();
-        assert!(dir.join("README.md").is_file(), "{} needs a README.md", dir.display());
+        assert!(
+            dir.join("README.md").is_file(),
+            "{} needs a README.md",
+            dir.display()
+        );
         check(&dir.display().to_string(), &text, &dir);
         seen += 1;
     }
@@ -130,7 +150,11 @@ fn every_compose_file_of_the_readme_can_be_run_as_it_stands() {
     let blocks = blocks(&readme, "yaml");
     assert!(!blocks.is_empty());
     for (number, block) in blocks.iter().enumerate() {
-        check(&format!("README.md, block {number}"), block, Path::new("/srv/shop"));
+        check(
+            &format!("README.md, block {number}"),
+            block,
+            Path::new("/srv/shop"),
+        );
     }
 }
 
@@ -149,7 +173,12 @@ fn the_web_example_is_hardened_without_an_exception_and_leaves_the_database_alon
     let web = resolved.services.values().next().unwrap();
     assert_eq!(web.policy, spec::Policy::STRICT);
     assert_eq!(web.probe.to_string(), "http / on port 8080");
-    let foreign: Vec<&str> = resolved.project.foreign.iter().map(spec::ServiceName::as_str).collect();
+    let foreign: Vec<&str> = resolved
+        .project
+        .foreign
+        .iter()
+        .map(spec::ServiceName::as_str)
+        .collect();
     assert_eq!(foreign, ["db"]);
     // The database's volume is none of phoenixd's business.
     assert!(resolved.project.volumes.is_empty());
@@ -157,7 +186,8 @@ fn the_web_example_is_hardened_without_an_exception_and_leaves_the_database_alon
 
 #[test]
 fn an_example_that_is_wrong_is_found() {
-    let bad = "services:\n  web:\n    image: phoenixd-test\n    privileged: true\n    x-phoenix: {}\n";
+    let bad =
+        "services:\n  web:\n    image: phoenixd-test\n    privileged: true\n    x-phoenix: {}\n";
     let outcome = std::panic::catch_unwind(|| check("bad", bad, Path::new("/srv/shop")));
     assert!(outcome.is_err());
     let good = bad.replace("    privileged: true\n", "");

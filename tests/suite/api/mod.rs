@@ -84,6 +84,14 @@ fn what_is_overdue_by_anything_is_negative() {
     }
 }
 
+/// What a person reads: the error, and what to do.
+fn told(error: &ClientError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
 #[tokio::test]
 async fn the_status_arrives_as_it_is() {
     let desk = Desk::new();
@@ -107,6 +115,7 @@ async fn the_status_arrives_as_it_is() {
       },
       "engine_error": "no such host",
       "replicas": [],
+      "unverified": [],
       "services": {
         "db": {
           "wanted": 3,
@@ -176,13 +185,13 @@ async fn what_does_not_exist_is_refused_with_what_does() {
     let unknown = ["web".to_owned(), "wbe".to_owned()];
     let error = client.recycle(&unknown).await.unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         "no such service: `wbe`; the services are: db, web"
     );
     assert!(matches!(error, ClientError::Refused { status: 404, .. }));
     let error = client.wait_request(9).await.unwrap_err();
     assert_eq!(
-        error.to_string(),
+        told(&error),
         "there is no request 9; a supervisor knows the requests that were made since it began"
     );
     desk.change(|snapshot| snapshot.status.services.clear());
@@ -240,7 +249,7 @@ async fn a_supervisor_that_drops_a_command_is_ending() {
     let work = async { drop(desk.commands.recv().await) };
     let (error, ()) = tokio::join!(client.down(false), work);
     assert_eq!(
-        error.unwrap_err().to_string(),
+        told(&error.unwrap_err()),
         "the supervisor is ending; `phoenixd up` starts it again"
     );
 }
@@ -273,8 +282,7 @@ async fn where_no_supervisor_runs_the_error_says_how_to_start_one() {
     let _stale = bound_but_deaf(&socket);
     let stale = Client::connect(&socket).await.unwrap_err();
     for error in [absent, stale] {
-        let text = error
-            .to_string()
+        let text = told(&error)
             .replace(socket.to_str().unwrap(), "SOCKET");
         assert_eq!(
             text,

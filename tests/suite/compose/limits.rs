@@ -34,7 +34,7 @@ fn a_file_of_100_mb_is_refused_before_it_is_parsed() {
     let (_, diagnostics) = quickly("100 MB", || load(&input, &Host));
     assert_eq!(
         rendered(&diagnostics),
-        "compose.yaml: error[too-large]: the file is too large: 100000000 bytes, and at most 1048576 (1 MiB) are read\n  \
+        "compose.yaml: error[too-large]: the file is too large: it has more than 1048576 bytes (1 MiB)\n  \
          at: \n  hint: is this the file that you mean?\n"
     );
 }

@@ -88,7 +88,9 @@ fn what_is_no_endpoint_is_refused_with_a_reason_and_a_hint() {
     `ssh://me@engine` is no engine that phoenixd can reach: ssh is not spoken here
       hint: forward the socket with `ssh -nNT -L /tmp/engine.sock:/var/run/docker.sock user@host` and use `unix:///tmp/engine.sock`
     `npipe:////./pipe/docker_engine` is no engine that phoenixd can reach: its scheme is not known
+      hint: write `unix:///path/to/docker.sock` or `tcp://host:port`
     `fd://` is no engine that phoenixd can reach: its scheme is not known
+      hint: write `unix:///path/to/docker.sock` or `tcp://host:port`
     `tcp://engine:0` is no engine that phoenixd can reach: the port is not a number from 1 to 65535
     `tcp://engine:x` is no engine that phoenixd can reach: the port is not a number from 1 to 65535
     `tcp://` is no engine that phoenixd can reach: the host is not a name or an address

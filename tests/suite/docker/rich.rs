@@ -159,6 +159,6 @@ pub(super) fn rich() -> ContainerSpec {
         ipc: Some("private".to_owned()),
         cgroup: Some("private".to_owned()),
         storage_opt: pairs(&[("size", "1G")]),
-        identity: false,
+        identity: true,
     }
 }

@@ -1,0 +1,27 @@
+//! Journeys: what a user does with the built binary, and what then is on the engine.
+//!
+//! Each journey has a project of its own and runs beside the others. What phoenixd says is never taken for what is:
+//! the engine, the kernel and the clients are asked.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a missing field fails the test; what was measured is told when it fails"
+)]
+
+mod support;
+
+mod crash;
+mod down;
+mod drain;
+mod engine_restart;
+mod failed_birth;
+mod generation;
+mod hardening;
+mod healthcheck;
+mod output;
+mod reach;
+mod rebirth;
+mod recycle;
+mod refused;
+mod second;
+mod ttl;

@@ -1,0 +1,62 @@
+//! A life has an end, and the end comes in time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::support::{Journey, Load, nanoseconds, short, until};
+
+const TTL: Duration = Duration::from_secs(12);
+
+#[test]
+fn no_replica_outlives_its_ttl_and_none_is_missed() {
+    let journey = Journey::of_web(
+        2,
+        "stop_grace_period: 2s",
+        &format!("ttl: {}s\ndrain: 300ms", TTL.as_secs()),
+    );
+    let mut supervisor = journey.up_ready(2);
+    let events = journey.engine.events(&journey.label());
+    let load = Load::begin(journey.port, 1, 1);
+    // By its own clock: the process was started then.
+    let mut started: BTreeMap<String, i64> = BTreeMap::new();
+    let died = until("four replicas died of age", Duration::from_secs(90), || {
+        assert!(
+            supervisor.is_running(),
+            "the supervisor ended:\n{}",
+            journey.log()
+        );
+        for container in journey.containers() {
+            if !started.contains_key(&container.id)
+                && let Some(inspect) = journey.engine.inspect(&container.id)
+                && inspect["State"]["Running"] == true
+            {
+                let at = nanoseconds(&inspect["State"]["StartedAt"]);
+                started.insert(container.id, at);
+            }
+        }
+        let died: Vec<(String, i64)> = events
+            .seen()
+            .iter()
+            .filter(|event| event["Action"] == "die")
+            .map(|event| {
+                let id = event["Actor"]["ID"].as_str().expect("an id").to_owned();
+                (id, event["timeNano"].as_i64().expect("a time"))
+            })
+            .collect();
+        if died.len() >= 4 { Ok(died) } else { Err(died) }
+    });
+    load.end().assert_nothing_lost(500);
+    for (id, at) in died {
+        let life = u64::try_from(at - started[&id])
+            .map(Duration::from_nanos)
+            .expect("a life");
+        println!("{} lived for {life:?}", short(&id));
+        assert!(life <= TTL, "{id} lived for {life:?}");
+        assert!(life >= TTL / 4, "{id} lived for {life:?} only");
+    }
+    assert!(
+        events.most_running(2) <= 3,
+        "more than the surge: {:#?}",
+        events.actions()
+    );
+}
