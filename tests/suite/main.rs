@@ -1,5 +1,8 @@
 //! Everything that needs no Docker Engine: deterministic, in seconds. By capability, not by module.
 
+#[path = "../conformance/mod.rs"]
+mod conformance;
+
 mod api;
 mod cli;
 mod compose;

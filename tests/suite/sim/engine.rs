@@ -19,6 +19,8 @@ use phoenixd::spec::{
 use super::host::{Happening, Host, Refusal};
 use super::rng::Rng;
 
+/// The only image that there is.
+pub(super) const IMAGE: &str = "image";
 /// How long the client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -182,6 +184,7 @@ impl SimEngine {
             Fate::Good | Fate::Before | Fate::After => {}
         }
         let done = self.lock().effect(&effect);
+        self.lock().tell();
         let back = self
             .lock()
             .rng
@@ -236,6 +239,26 @@ impl Shared {
             }
         }
         (takes, Fate::Good)
+    }
+
+    /// Tells the subscribers what happened; the simulation takes the hints itself, in its own time.
+    fn tell(&mut self) {
+        if !self.instant {
+            return;
+        }
+        for (id, action) in std::mem::take(&mut self.host.hints) {
+            let hint = Hint {
+                id,
+                action: action.to_owned(),
+            };
+            self.subscribers
+                .retain(|subscriber| subscriber.unbounded_send(Ok(hint.clone())).is_ok());
+        }
+    }
+
+    /// An engine whose calls take no time and never fail.
+    pub(super) fn make_instant(&mut self) {
+        self.instant = true;
     }
 
     /// It takes effect when nobody waits for it any more.
@@ -322,6 +345,11 @@ impl Engine for SimEngine {
             MountSource::Volume { name, .. } => Some(name.clone()),
             MountSource::Bind { .. } | MountSource::Anonymous => None,
         };
+        if birth.image.is_none() && birth.container.image.as_str() != IMAGE {
+            return Err(Error::NotFound {
+                message: format!("no such image: {}", birth.container.image),
+            });
+        }
         let effect = Effect::Create {
             name: birth.replica.container_name(&birth.project),
             identity: Identity {
@@ -373,6 +401,7 @@ impl Engine for SimEngine {
         }
         if self.lock().instant {
             self.lock().host.die(id, 0);
+            self.lock().tell();
         }
         match fate {
             Fate::After => Err(broken("reset while it stopped")),
@@ -412,9 +441,9 @@ impl Engine for SimEngine {
             .map(drop)
     }
 
-    async fn image(&self, _: &ImageRef) -> Result<Option<ImageFacts>, Error> {
+    async fn image(&self, image: &ImageRef) -> Result<Option<ImageFacts>, Error> {
         self.ask(|_| {
-            Some(ImageFacts {
+            (image.as_str() == IMAGE).then(|| ImageFacts {
                 id: ImageId::new("sha256:0"),
                 user: "65534".to_owned(),
                 exposed_tcp: BTreeSet::new(),

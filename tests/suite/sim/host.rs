@@ -109,11 +109,9 @@ impl Host {
     }
 
     pub(super) fn remove_network(&mut self, name: &NetworkName) -> Result<(), Refusal> {
-        if self
-            .containers
-            .values()
-            .any(|c| c.networks.contains_key(name))
-        {
+        // What does not run has no endpoint: Docker removes its network.
+        let attached = |c: &Container| c.networks.get(name).is_some_and(Option::is_some);
+        if self.containers.values().any(attached) {
             return Err(Refusal::Conflict(format!(
                 "network {name} has active endpoints"
             )));
@@ -241,6 +239,9 @@ impl Host {
             return Err(Refusal::Refused(error));
         }
         for name in container.networks.keys() {
+            if !self.networks.contains_key(name) {
+                return Err(Refusal::NotFound(format!("network {name} not found")));
+            }
             let address = self.networks.get_mut(name).map(|network| network.take(id));
             self.known(id)?.networks.insert(name.clone(), address);
         }

@@ -16,6 +16,7 @@
 )]
 
 mod chaos;
+mod conformance;
 mod container;
 mod decisions;
 mod edge;

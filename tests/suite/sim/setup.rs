@@ -103,7 +103,7 @@ impl Setup {
     /// What actions refer to by name.
     pub(super) fn catalog(&self) -> Catalog {
         let container = |desired: &Desired| {
-            let mut spec = ContainerSpec::of_image(ImageRef::new("image"));
+            let mut spec = ContainerSpec::of_image(ImageRef::new(super::engine::IMAGE));
             let attachment = |network: &NetworkName| Attachment {
                 network: network.clone(),
                 aliases: Vec::new(),
