@@ -16,6 +16,7 @@ mod paths;
 mod phoenix;
 mod problems;
 mod project;
+mod scalar;
 mod service;
 mod shell;
 mod suggest;
