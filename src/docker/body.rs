@@ -81,13 +81,20 @@ pub(super) fn body_of(container: &ContainerSpec) -> ContainerCreateBody {
         image: Some(container.image.to_string()),
         working_dir: container.working_dir.clone(),
         entrypoint: container.entrypoint.clone(),
-        labels: some_map(&container.labels),
+        labels: some_map(&with_reach(container)),
         stop_signal: container.stop_signal.clone(),
         stop_timeout: Some(whole_seconds(container.stop_grace)),
         host_config: Some(host_config(container)),
         networking_config: networking_config(container),
         ..ContainerCreateBody::default()
     }
+}
+
+/// The user's labels, and those that say how the replica is reached.
+fn with_reach(container: &ContainerSpec) -> BTreeMap<String, String> {
+    let mut all = container.labels.clone();
+    all.extend(container.reach.iter().flat_map(labels::of_reach));
+    all
 }
 
 fn host_config(container: &ContainerSpec) -> HostConfig {

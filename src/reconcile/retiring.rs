@@ -37,7 +37,7 @@ impl Planner<'_> {
             .collect();
         candidates.sort_by_key(|(replica, reason)| {
             let is_excess = matches!(reason, Reason::Excess { .. });
-            let in_rotation = replica.is_in_rotation(&desired.policy);
+            let in_rotation = replica.is_in_rotation(desired);
             (
                 is_excess,
                 in_rotation,
@@ -64,7 +64,7 @@ impl Planner<'_> {
                 .iter()
                 .filter(|(other, _)| other.name != replica.name)
         };
-        let in_rotation = |replica: &Replica| replica.is_in_rotation(&desired.policy);
+        let in_rotation = |replica: &Replica| replica.is_in_rotation(desired);
         let available = others()
             .filter(|(other, role)| *role == Role::Fresh && self.is_available(other, desired))
             .count();
@@ -85,7 +85,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn is_available(&self, replica: &Replica, desired: &Desired) -> bool {
-        replica.is_in_rotation(&desired.policy)
+        replica.is_in_rotation(desired)
             && replica
                 .available_at(desired)
                 .is_some_and(|at| at <= self.now)

@@ -26,7 +26,7 @@ pub use names::{
     ServiceName, SpecHash, VolumeName,
 };
 pub use phoenix::{
-    Allow, Backoff, Jitter, Lifetime, Overdue, Phoenix, Probe, ProbeKind, ProbeSetting,
+    Allow, Backoff, Jitter, Lifetime, Overdue, Phoenix, Probe, ProbeKind, ProbeSetting, Reach,
     STARTING_ESTIMATE, Timing,
 };
 pub use policy::{KernelFacts, Policy, Weakness};
