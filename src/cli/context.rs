@@ -77,6 +77,7 @@ impl Context {
             &self.files,
             self.project.as_deref(),
             &self.environment,
+            &self.environment.engine(self.docker_host.as_deref()),
             self.color,
         )?;
         if !loaded.warnings.is_empty() {
@@ -91,6 +92,7 @@ impl Context {
             &self.files,
             self.project.as_deref(),
             &self.environment,
+            &self.environment.engine(self.docker_host.as_deref()),
             self.color,
         )
         .ok()

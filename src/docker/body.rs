@@ -46,6 +46,19 @@ pub fn body_json(birth: &Birth) -> serde_json::Value {
     to_json(&create_body(birth))
 }
 
+/// How a container is attached to each of its further networks, after its create and before its start.
+pub fn connect_json(container: &ContainerSpec) -> BTreeMap<String, serde_json::Value> {
+    let further = container.attachments().iter().skip(1);
+    further
+        .map(|attachment| {
+            (
+                attachment.network.to_string(),
+                to_json(&endpoint_settings(attachment)),
+            )
+        })
+        .collect()
+}
+
 /// The models are structs of strings, numbers, lists and maps with strings as keys: JSON has all of these.
 pub(super) fn to_json(model: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(model)

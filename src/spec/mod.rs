@@ -20,7 +20,7 @@ pub use container::{
 };
 pub use diagnostic::{Diagnostic, Place, Severity, has_errors};
 pub use harden::{Finding, FindingKind, ImageFacts, Resolved, resolve};
-pub use host_path::host_path_refusal;
+pub use host_path::{ENGINE_SOCKETS, host_path_refusal};
 pub use names::{
     ContainerId, Generation, ImageId, ImageRef, NetworkName, ProjectName, ReplicaName, Serial,
     ServiceName, SpecHash, VolumeName,
