@@ -63,7 +63,7 @@ impl Paths<'_> {
             .files
             .engine_socket()
             .is_some_and(|socket| socket.starts_with(&real));
-        if leads || ENGINE_SOCKETS.iter().any(|name| holds(name)) {
+        if leads || ENGINE_SOCKETS.iter().any(holds) {
             return Some(
                 "it leads to a container engine's socket: whoever holds it is root on the host"
                     .to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::replica::{Replica, how_it_ended};
 use super::world::{EngineState, World};
-use super::{Health, Identity, Listing, Observed, Reason, Time};
+use super::{ContainerState, Health, Identity, Kernel, Listing, Observed, Reason, Time};
 use crate::spec::{ContainerId, Probe, ReplicaName, ServiceName};
 
 /// How long a late look is expected. Longer than any call may take.
@@ -114,6 +114,12 @@ impl World {
             .as_ref()
             .is_some_and(|before| before.state.is_live());
         let ended = how_it_ended(&observed.state);
+        let is_missing =
+            observed.state == ContainerState::Running && observed.kernel == Kernel::NotRunning;
+        replica.missing_since = replica
+            .missing_since
+            .filter(|_| is_missing)
+            .or(is_missing.then_some(asked_at));
         let health = observed.health;
         replica.observed = Some(observed);
         match ended {
@@ -177,9 +183,11 @@ impl World {
 
     /// A failure of the service: its backoff begins, and a recycle that somebody asked for has come to nothing.
     pub(super) fn failed(&mut self, now: Time, name: &ReplicaName, why: &str) {
-        let id = self.replicas.get(name).and_then(Replica::id).cloned();
+        let replica = self.replicas.get(name);
+        let id = replica.and_then(Replica::id).cloned();
+        let known_at = replica.map_or(now, |replica| replica.known_at);
         if let Some(service) = self.services.get_mut(&name.service) {
-            service.fail(now, format!("{name}: {why}"));
+            service.fail(now, known_at, format!("{name}: {why}"));
         }
         for (number, request) in &mut self.requests {
             let is_target = id.as_ref().is_some_and(|id| request.targets.contains(id));

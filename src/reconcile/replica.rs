@@ -32,6 +32,8 @@ pub(super) struct Replica {
     pub(super) known_at: Time,
     /// It was made by this supervisor, so that the time of its start is known.
     pub(super) made_here: bool,
+    /// Since when the engine calls it running and the kernel knows no process of it.
+    pub(super) missing_since: Option<Time>,
     /// The call that is under way.
     pub(super) call: Option<&'static str>,
     /// The outcome of a call is unknown since then.
@@ -107,6 +109,7 @@ impl Replica {
             seen_at: Time::BOOT,
             known_at: now,
             made_here: false,
+            missing_since: None,
             call: None,
             unknown_since: None,
             retry: None,
@@ -233,8 +236,9 @@ impl Replica {
         match observed.kernel {
             Kernel::Unavailable => Verified::Unavailable,
             Kernel::NotRunning
-                if observed.state == ContainerState::Running
-                    && self.seen_at.since(self.known_at) >= PROCESS_MISSING =>
+                if self
+                    .missing_since
+                    .is_some_and(|since| self.seen_at.since(since) >= PROCESS_MISSING) =>
             {
                 Verified::Weak(Reason::Weaker {
                     weaknesses: vec!["its process cannot be found".to_owned()],

@@ -116,7 +116,15 @@ impl Service {
         self.last_generation = self.last_generation.max(generation);
     }
 
-    pub(super) fn fail(&mut self, now: Time, why: String) {
+    /// A replica that was known since then has failed. Those of one round fail of one cause: one that was known before the
+    /// last counted failure says no more than that did.
+    pub(super) fn fail(&mut self, now: Time, known_at: Time, why: String) {
+        if let Some((at, last)) = &mut self.last_failure
+            && known_at < *at
+        {
+            *last = why;
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some((now, why));
     }

@@ -295,8 +295,9 @@ impl World {
         match outcome {
             Outcome::Done(sight) => self.sight(now, action, sight),
             Outcome::Failed { failure, sight } => {
-                self.sight(now, action, sight);
+                // In this order: what is gone afterwards is known until then.
                 self.call_failed(now, action, &failure);
+                self.sight(now, action, sight);
             }
             Outcome::Unknown { failure } => {
                 if let Some(replica) = self.subject_mut(action) {

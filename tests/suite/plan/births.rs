@@ -249,3 +249,19 @@ fn an_engine_that_does_not_answer_gets_no_orders_and_every_route_stays() {
     0s remove web-1: generation 1 gives way to 2
     ");
 }
+
+#[test]
+fn replicas_that_fail_of_one_cause_are_one_failure() {
+    let mut many = web();
+    many.replicas = 8;
+    let mut scenario = Scenario::of(many).start();
+    scenario.live(secs(5));
+    for serial in 1..=8 {
+        scenario.dies(&format!("web-{serial}"), 137);
+    }
+    scenario.list();
+    let plan = scenario.plan();
+    assert!(plan.contains("after failure 1: "), "{plan}");
+    scenario.live(secs(5));
+    assert_eq!(scenario.routed().split(' ').count(), 8, "all are back");
+}

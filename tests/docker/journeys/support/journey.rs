@@ -350,6 +350,13 @@ impl Drop for Journey {
             println!("the engine has: {:#?}", self.containers());
         }
         let mut left = self.engine.remove_all(&self.label());
+        // A call of a supervisor that was just killed may still have its effect.
+        for _ in 0..20 {
+            if left.is_empty() {
+                break;
+            }
+            left = self.engine.remove_all(&self.label());
+        }
         left.extend(
             self.engine
                 .remove_all(&format!("{STRANGER}={}", self.project)),
