@@ -77,6 +77,7 @@ impl Context {
             &self.files,
             self.project.as_deref(),
             &self.environment,
+            &self.environment.engine(self.docker_host.as_deref()),
             self.color,
         )?;
         if !loaded.warnings.is_empty() {
@@ -91,6 +92,7 @@ impl Context {
             &self.files,
             self.project.as_deref(),
             &self.environment,
+            &self.environment.engine(self.docker_host.as_deref()),
             self.color,
         )
         .ok()
@@ -171,12 +173,7 @@ fn endpoint(settings: &EngineSettings) -> Result<Endpoint, Complaint> {
         cert_path: settings.tls.as_ref().map(|tls| tls.cert_path.clone()),
     };
     let mut endpoint = Endpoint::parse(settings.host.as_deref().unwrap_or_default(), &tls)
-        .map_err(|error| {
-            with_hint(
-                Complaint::unmet(Chain(&error).to_string()),
-                error.hint,
-            )
-        })?;
+        .map_err(|error| with_hint(Complaint::unmet(Chain(&error).to_string()), error.hint))?;
     if let Some(version) = &settings.api_version {
         let version: ApiVersion = version
             .parse()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::Complaint;
 use crate::compose::{self, Files, Input, ReadError, SourceFile};
-use crate::config::Environment;
+use crate::config::{EngineSettings, Environment};
 use crate::report;
 use crate::spec::{self, Diagnostic, Project};
 
@@ -50,6 +50,7 @@ pub(super) fn load(
     files: &[PathBuf],
     project: Option<&str>,
     environment: &Environment,
+    engine: &EngineSettings,
     color: bool,
 ) -> Result<Loaded, Complaint> {
     let files = if files.is_empty() {
@@ -82,7 +83,12 @@ pub(super) fn load(
         working_dir,
         environment: environment.variables().clone(),
     };
-    let (project, diagnostics) = compose::load(&input, &HostFiles);
+    let socket = engine
+        .host
+        .as_deref()
+        .and_then(|host| host.strip_prefix("unix://"));
+    let engine_socket = socket.map(PathBuf::from);
+    let (project, diagnostics) = compose::load(&input, &HostFiles { engine_socket });
     match project {
         Some(project) if !spec::has_errors(&diagnostics) => Ok(Loaded {
             project,
@@ -147,7 +153,9 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The host's files, for `env_file` and symlinks.
-struct HostFiles;
+struct HostFiles {
+    engine_socket: Option<PathBuf>,
+}
 
 impl Files for HostFiles {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
@@ -171,5 +179,13 @@ impl Files for HostFiles {
             }
         }
         path.to_owned()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
+    fn engine_socket(&self) -> Option<PathBuf> {
+        Some(self.canonicalize(self.engine_socket.as_deref()?))
     }
 }

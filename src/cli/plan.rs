@@ -11,7 +11,7 @@ use super::context::{Context, engine_complaint, runtime};
 use super::output::{Complaint, Exit, print};
 use crate::api::Client;
 use crate::daemon::{Preview, ResolvedProject, preview};
-use crate::docker::{Birth, body_json};
+use crate::docker::{Birth, body_json, connect_json};
 use crate::reconcile::Action;
 use crate::spec::{Generation, ReplicaName, Serial, ServiceName};
 
@@ -93,10 +93,16 @@ fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
         .keys()
         .map(|name| (name.as_str(), body_of(name, preview, resolved)))
         .collect();
+    let connects: BTreeMap<&str, BTreeMap<String, Value>> = resolved
+        .services
+        .iter()
+        .map(|(name, service)| (name.as_str(), connect_json(&service.container)))
+        .collect();
     let plan = json!({
         "project": resolved.project.name.as_str(),
         "actions": actions,
         "create": bodies,
+        "connect": connects,
     });
     format!("{plan:#}\n")
 }

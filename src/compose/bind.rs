@@ -4,12 +4,14 @@
 //! A reader gives `None` after it has reported why; the caller goes on with the next key, so that all problems come
 //! at once.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::problems::Problems;
+use super::scalar;
 use super::suggest;
 use super::tree::{Node, Value};
 use crate::spec::{Place, byte_size, go_duration};
@@ -146,6 +148,17 @@ impl<'n> At<'n> {
             self.wrong_type("a single value", out);
         }
         text
+    }
+
+    /// The text of a value that is passed on as text whatever it is, as docker compose would write it.
+    fn passed_on(&self, out: &mut Problems) -> Option<Cow<'n, str>> {
+        let text = self.text(out)?;
+        let resolved = if self.node.plain {
+            scalar::resolved(text)
+        } else {
+            None
+        };
+        Some(resolved.map_or(Cow::Borrowed(text), Cow::Owned))
     }
 
     /// The items of a list, or an error.
@@ -361,8 +374,8 @@ impl<'n> At<'n> {
             for pair in pairs {
                 if pair.value.is_null() {
                     add(pair.key, None, pair.value, out);
-                } else if let Some(text) = pair.value.text(out) {
-                    add(pair.key, Some(text), pair.value, out);
+                } else if let Some(text) = pair.value.passed_on(out) {
+                    add(pair.key, Some(&text), pair.value, out);
                 }
             }
             return Some(found);
@@ -397,8 +410,8 @@ impl<'n> At<'n> {
         for pair in self.map(out)? {
             if pair.value.is_null() {
                 options.insert(pair.key.to_owned(), String::new());
-            } else if let Some(text) = pair.value.text(out) {
-                options.insert(pair.key.to_owned(), text.to_owned());
+            } else if let Some(text) = pair.value.passed_on(out) {
+                options.insert(pair.key.to_owned(), text.into_owned());
             }
         }
         Some(options)

@@ -73,6 +73,7 @@ impl Walk<'_> {
             place: at.node.place.clone(),
             tag: None,
             value,
+            plain: at.node.plain && !at.as_text().is_some_and(|text| text.contains('$')),
             weight: at.node.weight,
             bytes: at.node.bytes,
             depth: at.node.depth,

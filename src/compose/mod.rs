@@ -16,6 +16,7 @@ mod paths;
 mod phoenix;
 mod problems;
 mod project;
+mod scalar;
 mod service;
 mod shell;
 mod suggest;
@@ -63,6 +64,12 @@ pub trait Files {
 
     /// The path with symlinks resolved as far as it exists, so that none leads past a refusal.
     fn canonicalize(&self, path: &Path) -> PathBuf;
+
+    /// Whether there is something at the path.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// The socket of the engine that is used, symlinks resolved; `None` where it is no file of this host.
+    fn engine_socket(&self) -> Option<PathBuf>;
 }
 
 /// Why a file could not be read.

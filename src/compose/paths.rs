@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::Files;
-use crate::spec::host_path_refusal;
+use crate::spec::{ENGINE_SOCKETS, host_path_refusal};
 
 /// Where relative paths start, and what is known of the host.
 #[derive(Clone, Copy)]
@@ -57,6 +57,18 @@ impl Paths<'_> {
             return Some(reason.to_owned());
         }
         let real = self.files.canonicalize(path);
+        // Whatever the socket is called, and wherever it lies.
+        let holds = |name: &&str| self.files.exists(&real.join(name));
+        let leads = self
+            .files
+            .engine_socket()
+            .is_some_and(|socket| socket.starts_with(&real));
+        if leads || ENGINE_SOCKETS.iter().any(|name| holds(name)) {
+            return Some(
+                "it leads to a container engine's socket: whoever holds it is root on the host"
+                    .to_owned(),
+            );
+        }
         let reason = match real.to_str() {
             Some(real) => host_path_refusal(real)?,
             None => "its path is not UTF-8 text",

@@ -16,6 +16,8 @@ pub(super) struct Node {
     pub(super) tag: Option<String>,
     /// What it is.
     pub(super) value: Value,
+    /// A scalar without quotes and without a type of its own, and no text that was put in for a variable.
+    pub(super) plain: bool,
     /// How many nodes it stands for, with all aliases written out.
     pub(super) weight: usize,
     /// How much text it holds, with all aliases written out.
@@ -60,6 +62,7 @@ impl Node {
             place,
             tag,
             value,
+            plain: false,
             weight: 1,
             bytes,
             depth: 0,

@@ -136,8 +136,13 @@ impl Builder<'_> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
+                let is_untyped = tag.is_none();
                 let (value, tag) = scalar(text.into_owned(), style, tag.as_deref());
-                let node = Arc::new(Node::leaf(place, tag, value));
+                let plain = style == ScalarStyle::Plain && is_untyped;
+                let node = Arc::new(Node {
+                    plain,
+                    ..Node::leaf(place, tag, value)
+                });
                 self.complete(anchor, node)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -204,6 +209,7 @@ impl Builder<'_> {
             place: frame.place,
             tag: frame.tag,
             value,
+            plain: false,
             weight: frame.weight,
             bytes: frame.bytes,
             depth: frame.depth,

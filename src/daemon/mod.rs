@@ -7,6 +7,7 @@ mod record;
 mod resolve;
 mod start;
 mod supervise;
+mod threads;
 mod watch;
 
 pub use execute::{Catalog, execute};

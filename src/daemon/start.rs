@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
-use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -16,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
+use super::threads::{EdgeThreads, unless_panicked};
 use super::watch::{Watch, now};
 use super::{Catalog, ResolvedProject};
 use crate::api::{self, Snapshot};
@@ -225,50 +225,6 @@ pub async fn supervise<E: Engine>(
     ended
 }
 
-/// The threads of the data plane, apart from the supervisor's: neither waits for the other.
-struct EdgeThreads(Option<Runtime>);
-
-/// A forwarded byte costs more in the kernel than here: more threads than this only share the same work.
-const EDGE_THREADS: usize = 4;
-
-impl EdgeThreads {
-    fn start() -> Result<Self, StartError> {
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(cpus.min(EDGE_THREADS))
-            .thread_name("edge")
-            .enable_all()
-            .build()
-            .map(|runtime| Self(Some(runtime)))
-            .map_err(StartError::Threads)
-    }
-
-    fn bind(&self, ports: &BTreeSet<Published>) -> Result<edge::Listeners, edge::BindError> {
-        let _inside = self.0.as_ref().map(Runtime::enter);
-        edge::Listeners::bind(ports)
-    }
-
-    /// Runs the edge on its threads. It ends with them, when this is dropped.
-    async fn run(self, edge: impl Future<Output = ()> + Send + 'static) {
-        let mut running = JoinSet::new();
-        if let Some(runtime) = &self.0 {
-            running.spawn_on(edge, runtime.handle());
-        }
-        if let Some(joined) = running.join_next().await {
-            unless_panicked(joined);
-        }
-    }
-}
-
-impl Drop for EdgeThreads {
-    /// A runtime must not wait for its threads inside another one.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 /// Runs the loop until it ends, or until a task does that should not.
 async fn until_ended<E: Engine>(
     supervisor: Supervisor<E>,
@@ -320,7 +276,7 @@ impl Ground {
         if !missing.is_empty() {
             return Err(StartError::Externals(missing));
         }
-        let edge = EdgeThreads::start()?;
+        let edge = EdgeThreads::start().map_err(StartError::Threads)?;
         let listeners = edge.bind(&supervised.ports)?;
         let socket = api::bind(&state.socket())?;
         let (journal, recovered) = Journal::open(&state.dir)?;
@@ -411,15 +367,6 @@ async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
 
 fn name_of(joined: Result<&'static str, JoinError>) -> &'static str {
     unless_panicked(joined).unwrap_or("task")
-}
-
-/// A panic of a task goes on here: it is a bug, and everything that is supervised survives it.
-fn unless_panicked<T>(joined: Result<T, JoinError>) -> Option<T> {
-    match joined {
-        Ok(ended) => Some(ended),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => None,
-    }
 }
 
 async fn named(name: &'static str, task: impl Future<Output = ()> + Send) -> &'static str {

@@ -46,6 +46,19 @@ pub fn body_json(birth: &Birth) -> serde_json::Value {
     to_json(&create_body(birth))
 }
 
+/// How a container is attached to each of its further networks, after its create and before its start.
+pub fn connect_json(container: &ContainerSpec) -> BTreeMap<String, serde_json::Value> {
+    let further = container.attachments().iter().skip(1);
+    further
+        .map(|attachment| {
+            (
+                attachment.network.to_string(),
+                to_json(&endpoint_settings(attachment)),
+            )
+        })
+        .collect()
+}
+
 /// The models are structs of strings, numbers, lists and maps with strings as keys: JSON has all of these.
 pub(super) fn to_json(model: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(model)
@@ -81,13 +94,20 @@ pub(super) fn body_of(container: &ContainerSpec) -> ContainerCreateBody {
         image: Some(container.image.to_string()),
         working_dir: container.working_dir.clone(),
         entrypoint: container.entrypoint.clone(),
-        labels: some_map(&container.labels),
+        labels: some_map(&with_reach(container)),
         stop_signal: container.stop_signal.clone(),
         stop_timeout: Some(whole_seconds(container.stop_grace)),
         host_config: Some(host_config(container)),
         networking_config: networking_config(container),
         ..ContainerCreateBody::default()
     }
+}
+
+/// The user's labels, and those that say how the replica is reached.
+fn with_reach(container: &ContainerSpec) -> BTreeMap<String, String> {
+    let mut all = container.labels.clone();
+    all.extend(container.reach.iter().flat_map(labels::of_reach));
+    all
 }
 
 fn host_config(container: &ContainerSpec) -> HostConfig {

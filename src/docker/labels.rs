@@ -6,7 +6,9 @@ use bollard::models::ContainerConfig;
 
 use super::Birth;
 use crate::reconcile::Identity;
-use crate::spec::{Generation, ProjectName, ReplicaName, Serial, ServiceName, SpecHash};
+use crate::spec::{
+    Generation, Probe, ProjectName, Reach, ReplicaName, Serial, ServiceName, SpecHash,
+};
 
 /// The project, on everything that phoenixd makes.
 pub const PROJECT: &str = "phoenixd.project";
@@ -18,6 +20,10 @@ pub const SERIAL: &str = "phoenixd.serial";
 pub const GENERATION: &str = "phoenixd.generation";
 /// What the replica was born from.
 pub const SPEC_HASH: &str = "phoenixd.spec-hash";
+/// What the replica's probe asks: `http:8080:/path`, `tcp:8080`, `docker` or `running`.
+pub const PROBE: &str = "phoenixd.probe";
+/// The published ports that lead to the replica, with a space between two.
+pub const PORTS: &str = "phoenixd.ports";
 /// The phoenixd that made it.
 pub const VERSION: &str = "phoenixd.version";
 
@@ -61,5 +67,46 @@ pub(super) fn identity(config: &ContainerConfig) -> Option<Identity> {
         replica: ReplicaName::new(ServiceName::new(text(SERVICE)?), Serial(number(SERIAL)?)),
         generation: Generation(number(GENERATION)?),
         spec_hash: SpecHash::new(text(SPEC_HASH)?),
+        reach: labels
+            .get(PROBE)
+            .and_then(|probe| reach(probe, labels.get(PORTS)?)),
     })
+}
+
+/// The labels that say how a replica is reached.
+pub(super) fn of_reach(reach: &Reach) -> [(String, String); 2] {
+    let probe = match &reach.probe {
+        Probe::Http { path, port } => format!("http:{port}:{path}"),
+        Probe::Tcp { port } => format!("tcp:{port}"),
+        Probe::Docker => "docker".to_owned(),
+        Probe::Running => "running".to_owned(),
+    };
+    let ports: Vec<String> = reach.published.iter().map(ToString::to_string).collect();
+    [
+        (PROBE.to_owned(), probe),
+        (PORTS.to_owned(), ports.join(" ")),
+    ]
+}
+
+fn reach(probe: &str, ports: &str) -> Option<Reach> {
+    let probe = match probe.split_once(':') {
+        None if probe == "docker" => Probe::Docker,
+        None if probe == "running" => Probe::Running,
+        Some(("tcp", port)) => Probe::Tcp {
+            port: port.parse().ok()?,
+        },
+        Some(("http", rest)) => {
+            let (port, path) = rest.split_once(':')?;
+            Probe::Http {
+                path: path.to_owned(),
+                port: port.parse().ok()?,
+            }
+        }
+        None | Some(_) => return None,
+    };
+    let published = ports
+        .split_whitespace()
+        .map(|port| port.parse().ok())
+        .collect::<Option<_>>()?;
+    Some(Reach { probe, published })
 }

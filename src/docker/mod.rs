@@ -23,7 +23,7 @@ mod resources;
 mod tls;
 mod transport;
 
-pub use body::body_json;
+pub use body::{body_json, connect_json};
 pub use connect::{About, Docker, EngineFacts};
 pub use endpoint::{Address, ApiVersion, ApiVersionError, Endpoint, EndpointError, TlsSettings};
 pub use engine::{Birth, Engine, Hint, Scope};

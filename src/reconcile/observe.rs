@@ -86,6 +86,7 @@ impl World {
             replica: name,
             generation,
             spec_hash,
+            reach: _,
         } = identity;
         if let Some(service) = self.services.get_mut(&name.service) {
             service.saw(name.serial, generation);
@@ -224,7 +225,6 @@ impl World {
         let Some(service) = self.services.get(&name.service) else {
             return;
         };
-        let probe = &service.desired.probe;
         let (successes, failures) = (
             service.desired.phoenix.probe.successes,
             service.desired.phoenix.probe.failures,
@@ -235,7 +235,7 @@ impl World {
         if !replica.is_running() || replica.born_at().is_none_or(|born| asked_at < born) {
             return;
         }
-        let result = match (probe, health) {
+        let result = match (replica.probe_asked(&service.desired), health) {
             (Probe::Running, _) | (Probe::Docker, Health::Healthy) => Ok(()),
             (Probe::Docker, Health::Unhealthy) => Err("Docker says unhealthy".to_owned()),
             (Probe::Docker, Health::None | Health::Starting)

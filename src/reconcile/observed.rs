@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::Time;
 use crate::spec::{
-    ContainerId, Generation, ImageId, KernelFacts, NetworkName, ReplicaName, SpecHash, VolumeName,
+    ContainerId, Generation, ImageId, KernelFacts, NetworkName, Reach, ReplicaName, SpecHash,
+    VolumeName,
 };
 
 /// One container that carries the project's label.
@@ -43,6 +44,8 @@ pub struct Identity {
     pub generation: Generation,
     /// What it was born from.
     pub spec_hash: SpecHash,
+    /// How it is reached; `None` where its labels do not say: then as its service is now.
+    pub reach: Option<Reach>,
 }
 
 /// Where a container is in its life, as Docker has it.

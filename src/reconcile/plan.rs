@@ -232,7 +232,7 @@ impl<'a> Planner<'a> {
             if let (_, Some(until)) = rotation::pace(replica, desired, self.now) {
                 self.wake_at(until);
             }
-            let verified = replica.verified(&desired.policy);
+            let verified = replica.verified(desired);
             if replica.call.is_none()
                 && let Some(pace) = look_pace(replica, desired, &verified, self.now)
             {

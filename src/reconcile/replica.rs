@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{ContainerState, Desired, Kernel, Observed, Reason, Stage, Time};
-use crate::spec::{ContainerId, Generation, Policy, ReplicaName, SpecHash};
+use crate::spec::{
+    ContainerId, Generation, Policy, Probe, Published, Reach, ReplicaName, SpecHash,
+};
 
 /// Right after a start, process 1 may still be the container runtime; what the kernel says then is not its last word.
 const KERNEL_SETTLES: Duration = Duration::from_secs(1);
@@ -82,6 +84,8 @@ pub(super) enum Verified {
     Strong,
     /// The kernel cannot be asked; the engine's word is all there is.
     Unavailable,
+    /// It is of another generation, and was held to another policy.
+    OtherPolicy,
     /// Not known yet.
     Pending,
     /// It is weaker than the policy.
@@ -182,16 +186,43 @@ impl Replica {
             .is_some_and(|since| now.since(since) >= desired.stable())
     }
 
+    /// What its probe asks: as it was born for.
+    pub(super) fn probe_asked<'a>(&'a self, desired: &'a Desired) -> &'a Probe {
+        self.reach().map_or(&desired.probe, |reach| &reach.probe)
+    }
+
+    /// The port by which it takes what comes in by a published one; `None` when it was not made for that.
+    pub(super) fn target_of(&self, published: &Published) -> Option<u16> {
+        let Some(reach) = self.reach() else {
+            return Some(published.target);
+        };
+        let same = |own: &&Published| {
+            (own.host_ip, own.host_port) == (published.host_ip, published.host_port)
+        };
+        reach.published.iter().find(same).map(|own| own.target)
+    }
+
+    fn reach(&self) -> Option<&Reach> {
+        self.observed.as_ref()?.identity.as_ref()?.reach.as_ref()
+    }
+
     /// Where it is reached: its address on the first of the service's networks that it has one on.
     pub(super) fn address(&self, desired: &Desired, port: u16) -> Option<SocketAddr> {
         let observed = self.observed.as_ref()?;
         let on = |name| observed.networks.get(name).copied().flatten();
-        let ip: IpAddr = desired.networks.iter().find_map(on)?;
+        // One of an earlier generation may be on none of them.
+        let any = || observed.networks.values().copied().flatten().next();
+        let ip: IpAddr = desired.networks.iter().find_map(on).or_else(any)?;
         Some(SocketAddr::new(ip, port))
     }
 
     /// Whether the hardening is in force, by the engine's word and the kernel's.
-    pub(super) fn verified(&self, policy: &Policy) -> Verified {
+    pub(super) fn verified(&self, desired: &Desired) -> Verified {
+        let policy = &desired.policy;
+        if self.spec_hash != desired.spec_hash {
+            // It was held to the policy of its own generation; this one may allow less, and waits for the replacement.
+            return Verified::OtherPolicy;
+        }
         let Some(observed) = &self.observed else {
             return Verified::Pending;
         };
@@ -223,12 +254,12 @@ impl Replica {
     }
 
     /// Traffic may go to it (invariant I2).
-    pub(super) fn is_in_rotation(&self, policy: &Policy) -> bool {
+    pub(super) fn is_in_rotation(&self, desired: &Desired) -> bool {
         self.is_ready()
             && self.draining.is_none()
             && !self.stop_asked
-            && match self.verified(policy) {
-                Verified::Strong | Verified::Unavailable => true,
+            && match self.verified(desired) {
+                Verified::Strong | Verified::OtherPolicy | Verified::Unavailable => true,
                 Verified::Pending | Verified::Weak(_) => false,
             }
     }

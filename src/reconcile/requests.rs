@@ -106,9 +106,7 @@ impl World {
             .replicas
             .values()
             .filter(|replica| replica.name.service == *name);
-        let ready = of
-            .filter(|replica| replica.is_in_rotation(&desired.policy))
-            .count();
+        let ready = of.filter(|replica| replica.is_in_rotation(desired)).count();
         ready >= usize::try_from(desired.replicas).unwrap_or(usize::MAX)
     }
 }

@@ -37,7 +37,7 @@ impl Planner<'_> {
             .collect();
         candidates.sort_by_key(|(replica, reason)| {
             let is_excess = matches!(reason, Reason::Excess { .. });
-            let in_rotation = replica.is_in_rotation(&desired.policy);
+            let in_rotation = replica.is_in_rotation(desired);
             (
                 is_excess,
                 in_rotation,
@@ -46,7 +46,7 @@ impl Planner<'_> {
             )
         });
         for (replica, reason) in candidates {
-            if let Some(reason) = self.overdue(replica, desired, &reason) {
+            if let Some(reason) = self.overdue(replica, desired) {
                 return Some((replica.name.clone(), reason));
             }
             if self.may_retire(replica, cast, service) {
@@ -64,7 +64,7 @@ impl Planner<'_> {
                 .iter()
                 .filter(|(other, _)| other.name != replica.name)
         };
-        let in_rotation = |replica: &Replica| replica.is_in_rotation(&desired.policy);
+        let in_rotation = |replica: &Replica| replica.is_in_rotation(desired);
         let available = others()
             .filter(|(other, role)| *role == Role::Fresh && self.is_available(other, desired))
             .count();
@@ -85,20 +85,15 @@ impl Planner<'_> {
     }
 
     pub(super) fn is_available(&self, replica: &Replica, desired: &Desired) -> bool {
-        replica.is_in_rotation(&desired.policy)
+        replica.is_in_rotation(desired)
             && replica
                 .available_at(desired)
                 .is_some_and(|at| at <= self.now)
     }
 
-    /// Past its deadline, and the file says that it stops even so.
-    pub(super) fn overdue(
-        &mut self,
-        replica: &Replica,
-        desired: &Desired,
-        reason: &Reason,
-    ) -> Option<Reason> {
-        if desired.phoenix.overdue != Overdue::Stop || !matches!(reason, Reason::Expired { .. }) {
+    /// Past its deadline, and the file says that it stops even so, for whatever reason it is still there.
+    pub(super) fn overdue(&mut self, replica: &Replica, desired: &Desired) -> Option<Reason> {
+        if desired.phoenix.overdue != Overdue::Stop {
             return None;
         }
         let deadline = self.world.deadline(replica)?;

@@ -39,14 +39,20 @@ impl Planner<'_> {
         let state = replica.observed.as_ref().map(|observed| &observed.state);
         let condemned = self.staleness(replica, service);
         if state == Some(&ContainerState::Created) {
-            return match (condemned, replica.verified(&desired.policy)) {
+            return match (condemned, replica.verified(desired)) {
                 // It was never started: there is nothing to replace.
                 (Some(reason), _) | (None, Verified::Weak(reason)) => Role::Over(reason),
-                (None, Verified::Strong | Verified::Unavailable | Verified::Pending) => Role::Fresh,
+                (
+                    None,
+                    Verified::Strong
+                    | Verified::OtherPolicy
+                    | Verified::Unavailable
+                    | Verified::Pending,
+                ) => Role::Fresh,
             };
         }
         if state == Some(&ContainerState::Running) {
-            if let Verified::Weak(reason) = replica.verified(&desired.policy) {
+            if let Verified::Weak(reason) = replica.verified(desired) {
                 return Role::Doomed(reason);
             }
             if let Some(reason) = self.never_ready(replica, desired) {

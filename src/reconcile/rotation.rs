@@ -73,14 +73,16 @@ impl World {
                 continue;
             };
             let Some(id) = replica.id() else { continue };
-            if !replica.is_in_rotation(&service.desired.policy) {
+            if !replica.is_in_rotation(&service.desired) {
                 if replica.draining.is_some() || replica.stop_asked {
                     draining.insert(id.clone());
                 }
                 continue;
             }
             for published in &service.desired.published {
-                if let Some(address) = replica.address(&service.desired, published.target) {
+                let target = replica.target_of(published);
+                let address = |target| replica.address(&service.desired, target);
+                if let Some(address) = target.and_then(address) {
                     let backend = Backend {
                         replica: replica.name.clone(),
                         container_id: id.clone(),
@@ -109,18 +111,19 @@ impl World {
                 continue;
             };
             let desired = &service.desired;
-            let port = match &desired.probe {
+            let probe = replica.probe_asked(desired);
+            let port = match probe {
                 Probe::Http { port, .. } | Probe::Tcp { port } => *port,
                 Probe::Docker | Probe::Running => continue,
             };
-            if matches!(replica.verified(&desired.policy), Verified::Weak(_)) {
+            if matches!(replica.verified(desired), Verified::Weak(_)) {
                 continue;
             }
             if let (Some(id), Some(address)) = (replica.id(), replica.address(desired, port)) {
                 let target = Target {
                     replica: replica.name.clone(),
                     address,
-                    probe: desired.probe.clone(),
+                    probe: probe.clone(),
                     interval: pace(replica, desired, now).0,
                     timeout: desired.phoenix.probe.timeout,
                 };

@@ -51,9 +51,10 @@ pub struct ReplicaStatus {
 }
 
 impl ReplicaStatus {
-    /// It runs, and the kernel could not be asked about its hardening.
+    /// It serves, and the kernel could not be asked about its hardening. One that is only starting may just have ended
+    /// between two looks.
     pub fn is_unverified(&self) -> bool {
-        self.verified.is_none() && self.born_at.is_some()
+        self.verified.is_none() && self.ready
     }
 }
 
@@ -140,13 +141,13 @@ impl World {
             replica: replica.name.clone(),
             container_id: replica.id().cloned(),
             stage: replica.stage(),
-            ready: desired.is_some_and(|desired| replica.is_in_rotation(&desired.policy)),
+            ready: desired.is_some_and(|desired| replica.is_in_rotation(desired)),
             born_at: replica.born_at(),
             deadline,
             overdue: deadline.is_some_and(|deadline| now > deadline) && replica.is_live(),
             generation: replica.generation,
-            verified: desired.and_then(|desired| match replica.verified(&desired.policy) {
-                Verified::Strong => Some(true),
+            verified: desired.and_then(|desired| match replica.verified(desired) {
+                Verified::Strong | Verified::OtherPolicy => Some(true),
                 Verified::Pending | Verified::Weak(_) => Some(false),
                 Verified::Unavailable => None,
             }),
@@ -175,7 +176,7 @@ impl World {
         };
         ServiceStatus {
             wanted: desired.replicas,
-            ready: count(&|replica| replica.is_in_rotation(&desired.policy)),
+            ready: count(&|replica| replica.is_in_rotation(desired)),
             missing: desired.replicas.saturating_sub(count(&Replica::is_live)),
             generation: service
                 .generation

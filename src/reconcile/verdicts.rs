@@ -57,7 +57,7 @@ impl Planner<'_> {
         };
         let grace = service.map(|service| service.desired.stop_grace);
         let is_in_rotation =
-            service.is_some_and(|service| replica.is_in_rotation(&service.desired.policy));
+            service.is_some_and(|service| replica.is_in_rotation(&service.desired));
         let act = match role {
             Role::Over(_) if replica.is_removing() => {
                 let at = replica.seen_at + PACE_REMOVING;
@@ -135,7 +135,7 @@ impl Planner<'_> {
         if observed.state == ContainerState::Created {
             return Self::next_step_of_birth(replica, desired);
         }
-        let verified = replica.verified(&desired.policy);
+        let verified = replica.verified(desired);
         if let Some(pace) = look_pace(replica, desired, &verified, self.now)
             && replica.seen_at + pace <= self.now
         {
@@ -196,7 +196,7 @@ pub(super) fn look_pace(
     if *verified == Verified::Pending {
         return Some(PACE_KERNEL);
     }
-    match desired.probe {
+    match replica.probe_asked(desired) {
         Probe::Docker => Some(rotation::pace(replica, desired, now).0.max(PACE_INSPECT)),
         Probe::Running if !replica.is_ready() => Some(rotation::pace(replica, desired, now).0),
         Probe::Running | Probe::Http { .. } | Probe::Tcp { .. } => None,

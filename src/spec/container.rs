@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{ImageRef, NetworkName, VolumeName};
+use super::{ImageRef, NetworkName, Reach, VolumeName};
 
 /// One container's definition. `None` and empty mean "as the image or the engine has it".
 #[derive(Clone, PartialEq, Debug)]
@@ -105,6 +105,8 @@ pub struct ContainerSpec {
     pub cgroup: Option<String>,
     /// Options of the storage driver.
     pub storage_opt: BTreeMap<String, String>,
+    /// How a replica is reached; set by hardening, and kept in its labels.
+    pub reach: Option<Reach>,
     /// Tell the container which replica it is: `PHOENIXD_REPLICA`, `PHOENIXD_SERIAL`, `PHOENIXD_GENERATION`.
     pub identity: bool,
 }
@@ -161,6 +163,7 @@ impl ContainerSpec {
             ipc: None,
             cgroup: None,
             storage_opt: BTreeMap::new(),
+            reach: None,
             identity: false,
         }
     }

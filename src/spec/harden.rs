@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use super::policy::capability_bit;
 use super::{
-    Allow, ContainerSpec, Diagnostic, ImageId, MountSource, Policy, Probe, Service, TmpfsMount,
-    Ulimit,
+    Allow, ContainerSpec, Diagnostic, ImageId, MountSource, Policy, Probe, Reach, Service,
+    TmpfsMount, Ulimit,
 };
 
 /// Processes of a replica, where the file gives no limit.
@@ -104,21 +104,27 @@ pub fn resolve(service: &Service, image: &ImageFacts) -> (Option<Resolved>, Vec<
     hardening.static_addresses();
     let probe = hardening.probe();
     let Hardening {
-        container,
+        mut container,
         policy,
         findings,
         diagnostics,
         ..
     } = hardening;
     let resolved = match probe {
-        Some(probe) if !super::has_errors(&diagnostics) => Some(Resolved {
-            service: service.clone(),
-            container,
-            policy,
-            probe,
-            image: image.clone(),
-            findings,
-        }),
+        Some(probe) if !super::has_errors(&diagnostics) => {
+            container.reach = Some(Reach {
+                probe: probe.clone(),
+                published: service.published.clone(),
+            });
+            Some(Resolved {
+                service: service.clone(),
+                container,
+                policy,
+                probe,
+                image: image.clone(),
+                findings,
+            })
+        }
         _ => None,
     };
     (resolved, diagnostics)

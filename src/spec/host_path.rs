@@ -22,7 +22,7 @@ const SENSITIVE: [&str; 16] = [
 ];
 // Below these only sockets and the engine's own directories are dangerous; their children are often wanted
 // (`/etc/localtime`, `/usr/share/zoneinfo`).
-const WHOLE_TREE: [&str; 9] = [
+const WHOLE_TREE: [&str; 16] = [
     "/proc",
     "/sys",
     "/dev",
@@ -32,6 +32,13 @@ const WHOLE_TREE: [&str; 9] = [
     "/var/lib/containerd",
     "/var/lib/phoenixd",
     "/etc/docker",
+    "/etc/cron.d",
+    "/etc/cron.daily",
+    "/etc/cron.hourly",
+    "/etc/crontab",
+    "/etc/ld.so.preload",
+    "/var/spool/cron",
+    "/run/user",
 ];
 const SECRET_FILES: [&str; 7] = [
     "/etc/shadow",
@@ -42,6 +49,9 @@ const SECRET_FILES: [&str; 7] = [
     "/etc/kubernetes",
     "/etc/systemd",
 ];
+
+/// The names by which container engines' sockets are known.
+pub const ENGINE_SOCKETS: [&str; 4] = SOCKETS;
 
 /// Why a path of the host may not be mounted, read-only included; `None` when it may. The caller asks for the path as
 /// written and again as resolved through symlinks.
@@ -136,6 +146,9 @@ mod tests {
             "/root/.ssh",
             "/usr",
             "/srv/../etc",
+            "/etc/cron.d",
+            "/run/user/1000",
+            "/var/spool",
         ] {
             assert!(host_path_refusal(path).is_some(), "{path}");
         }

@@ -20,13 +20,13 @@ pub use container::{
 };
 pub use diagnostic::{Diagnostic, Place, Severity, has_errors};
 pub use harden::{Finding, FindingKind, ImageFacts, Resolved, resolve};
-pub use host_path::host_path_refusal;
+pub use host_path::{ENGINE_SOCKETS, host_path_refusal};
 pub use names::{
     ContainerId, Generation, ImageId, ImageRef, NetworkName, ProjectName, ReplicaName, Serial,
     ServiceName, SpecHash, VolumeName,
 };
 pub use phoenix::{
-    Allow, Backoff, Jitter, Lifetime, Overdue, Phoenix, Probe, ProbeKind, ProbeSetting,
+    Allow, Backoff, Jitter, Lifetime, Overdue, Phoenix, Probe, ProbeKind, ProbeSetting, Reach,
     STARTING_ESTIMATE, Timing,
 };
 pub use policy::{KernelFacts, Policy, Weakness};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::{
     ContainerSpec, Diagnostic, NetworkName, Phoenix, Place, ProjectName, ServiceName, VolumeName,
@@ -92,6 +93,24 @@ impl Published {
             .filter(|ip| !ip.is_unspecified())
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         (ip, self.host_port)
+    }
+}
+
+impl FromStr for Published {
+    type Err = ();
+
+    /// Reads what `Display` writes: `8080:80`, `127.0.0.1:8080:80`, `[::1]:8080:80`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (rest, target) = text.rsplit_once(':').ok_or(())?;
+        let (host_ip, host_port) = match rest.rsplit_once(':') {
+            Some((ip, port)) => (Some(ip.trim_start_matches('[').trim_end_matches(']')), port),
+            None => (None, rest),
+        };
+        Ok(Self {
+            host_ip: host_ip.map(str::parse).transpose().map_err(drop)?,
+            host_port: host_port.parse().map_err(drop)?,
+            target: target.parse().map_err(drop)?,
+        })
     }
 }
 

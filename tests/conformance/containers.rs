@@ -36,6 +36,7 @@ pub(crate) async fn a_name_is_given_once_and_tells_whose_it_is<F: Fixture>(fixtu
             replica: birth.replica.clone(),
             generation: birth.generation,
             spec_hash: birth.spec_hash.clone(),
+            reach: None,
         })
     );
     assert_eq!(Some(found), engine.inspect(&id).await.expect("inspect"));

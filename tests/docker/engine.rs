@@ -192,6 +192,16 @@ async fn what_the_scope_names_is_listed_as_not_ours() {
     assert!(listing.volumes.iter().all(|seen| !seen.ours));
 }
 
+async fn has_exited(real: &Real, id: &ContainerId) -> bool {
+    let seen = real
+        .docker
+        .inspect(id)
+        .await
+        .expect("inspect")
+        .expect("the container");
+    matches!(seen.state, ContainerState::Exited { .. })
+}
+
 #[tokio::test]
 async fn the_last_words_of_a_container_are_told() {
     let real = fixture::docker().await;
@@ -203,11 +213,15 @@ async fn the_last_words_of_a_container_are_told() {
     let id = create(&real, spec).await;
     assert_eq!(real.docker.logs_tail(&id, 10).await.unwrap(), "");
     real.docker.start(&id).await.unwrap();
-    // Stopping waits for its end, whoever ended it.
-    real.docker
-        .stop(&id, Some(Duration::from_secs(30)))
+    let ended = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        while !has_exited(&real, &id).await {
+            pace.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended)
         .await
-        .unwrap();
+        .expect("its help is short");
     let all = real.docker.logs_tail(&id, 1000).await.unwrap();
     assert!(all.contains("--test-threads"), "{all}");
     let tail = real.docker.logs_tail(&id, 3).await.unwrap();

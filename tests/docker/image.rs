@@ -75,6 +75,8 @@ pub(crate) fn archive(name: &str) -> Vec<u8> {
             "Env": [format!("{MARK}=1")],
             "Entrypoint": ["/app", "--exact", "image::app", "--nocapture"],
             "ExposedPorts": {"8080/tcp": {}, "53/udp": {}},
+            // An id of its own: the engine may be removing the one that was loaded before under another name.
+            "Labels": {"phoenixd.test": name},
         },
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
     })

@@ -27,6 +27,14 @@ impl Files for Beside {
     fn canonicalize(&self, path: &Path) -> PathBuf {
         path.to_owned()
     }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn engine_socket(&self) -> Option<std::path::PathBuf> {
+        None
+    }
 }
 
 /// What the engine would say of an image that an example names.

@@ -227,6 +227,17 @@ impl Binder<'_, '_> {
                     (true, "memory") => self.mem_limit(&field.value),
                     (true, _) => self.pids_limit(&field.value),
                     (false, "memory") => self.mem_reservation(&field.value),
+                    // Docker Engine has no such thing either: compose passes it over (v2.40.3).
+                    (false, "cpus") => {
+                        let message =
+                            "`deploy.resources.reservations.cpus` has no effect on one host";
+                        self.out.warning(
+                            &field.value,
+                            "deploy-ignored",
+                            message,
+                            "remove it, or set a limit",
+                        );
+                    }
                     (false, key) => {
                         let message = format!("`{key}` cannot be reserved yet");
                         let hint = "remove it, or set a limit instead";

@@ -282,8 +282,7 @@ async fn where_no_supervisor_runs_the_error_says_how_to_start_one() {
     let _stale = bound_but_deaf(&socket);
     let stale = Client::connect(&socket).await.unwrap_err();
     for error in [absent, stale] {
-        let text = told(&error)
-            .replace(socket.to_str().unwrap(), "SOCKET");
+        let text = told(&error).replace(socket.to_str().unwrap(), "SOCKET");
         assert_eq!(
             text,
             "no supervisor is running for this project (nobody answers at `SOCKET`); `phoenixd up` starts one"

@@ -45,6 +45,14 @@ impl Files for Host {
         std::fs::read(fixtures("files").join(inside)).map_err(|_| ReadError::NotFound)
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        path == Path::new("/srv/engine/podman.sock")
+    }
+
+    fn engine_socket(&self) -> Option<PathBuf> {
+        Some(PathBuf::from("/srv/relay/my.sock"))
+    }
+
     fn canonicalize(&self, path: &Path) -> PathBuf {
         let links = [
             ("/srv/shop/config", "/etc"),

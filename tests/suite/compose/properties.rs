@@ -74,20 +74,20 @@ fn a_key_without_a_value_is_a_key_that_is_not_there() {
 }
 
 #[test]
-fn a_scalar_is_never_turned_into_something_else_on_the_way() {
+fn a_scalar_is_passed_on_as_docker_compose_does_and_quoted_text_as_it_stands() {
     let text = "services:\n  web:\n    image: nginx\n    labels: { a: 22:22, b: 0440, c: 1.10, d: yes, e: 0x10, f: 1_000, g: 2001-01-01, h: .5, i: 'null', j: !!str 5, k: !!str null, l: ! ~, m: !!int 7 }\n    x-phoenix:\n";
     let labels: Vec<String> = service(text).container.labels.into_values().collect();
     assert_eq!(
         labels,
         [
             "22:22",
-            "0440",
-            "1.10",
+            "288",
+            "1.1",
             "yes",
-            "0x10",
-            "1_000",
+            "16",
+            "1000",
             "2001-01-01",
-            ".5",
+            "0.5",
             "null",
             "5",
             "null",

@@ -16,7 +16,7 @@ fn image() -> ImageId {
 /// A change of this value replaces every replica of every user: it needs a note in the changelog.
 #[test]
 fn the_spec_hash_is_the_same_in_every_run_and_release() {
-    assert_snapshot!(spec_hash(&rich(), &image()), @"1d60676578dad0a14df4e4e785b1445b");
+    assert_snapshot!(spec_hash(&rich(), &image()), @"9cec4b1e3573cb5feafaf5b35fbe6c63");
 }
 
 /// A change of one field.
@@ -77,6 +77,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ipc: _,
         cgroup: _,
         storage_opt: _,
+        reach: _,
         identity: _,
     } = rich();
     let mut changes: Vec<(&'static str, Change)> = vec![
@@ -128,6 +129,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("ipc", |c| c.ipc = Some("shareable".to_owned())),
         ("cgroup", |c| c.cgroup = None),
         ("storage_opt", |c| c.storage_opt.clear()),
+        ("reach", |c| c.reach = None),
         ("identity", |c| c.identity = false),
         ("tmpfs", |c| c.tmpfs.clear()),
         ("tmpfs, options", |c| c.tmpfs[0].options.clear()),

@@ -93,6 +93,7 @@ async fn an_inspection_is_read_whole() {
                     2,
                 ),
                 spec_hash: "abc",
+                reach: None,
             },
         ),
         state: Running,

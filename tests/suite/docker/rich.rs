@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use phoenixd::spec::{
+use phoenixd::spec::{Probe, Reach, 
     Attachment, ContainerSpec, HealthTest, Healthcheck, ImageRef, Logging, Mount, MountSource,
     NetworkMode, NetworkName, TmpfsMount, Ulimit, VolumeName,
 };
@@ -159,6 +159,10 @@ pub(super) fn rich() -> ContainerSpec {
         ipc: Some("private".to_owned()),
         cgroup: Some("private".to_owned()),
         storage_opt: pairs(&[("size", "1G")]),
+        reach: Some(Reach {
+            probe: Probe::Http { path: "/healthz".to_owned(), port: 8080 },
+            published: vec!["127.0.0.1:8080:80".parse().unwrap()],
+        }),
         identity: true,
     }
 }

@@ -39,6 +39,7 @@ impl Scenario {
                     replica: replica.clone(),
                     generation: *generation,
                     spec_hash: spec_hash.clone(),
+                    reach: None,
                 };
                 let observed = self.container(format!("p-{replica}"), Some(identity));
                 let id = observed.id.clone();

@@ -5,6 +5,7 @@
 mod births;
 mod endings;
 mod hands;
+mod reach;
 mod recycling;
 mod restarts;
 mod scenario;

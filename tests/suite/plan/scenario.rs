@@ -12,7 +12,7 @@ use phoenixd::reconcile::{
     NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen, World,
 };
 use phoenixd::spec::{
-    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, ProbeSetting,
+    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, Reach, ProbeSetting,
     ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
 };
 
@@ -121,6 +121,7 @@ impl Scenario {
             replica,
             generation: Generation(1),
             spec_hash: SpecHash::new(spec_hash),
+            reach: None,
         };
         let mut observed = self.container(format!("p-web-{serial}"), Some(identity));
         observed.state = ContainerState::Running;
@@ -128,6 +129,27 @@ impl Scenario {
         self.run(&mut observed);
         self.containers.insert(observed.id.clone(), observed);
         self
+    }
+
+    /// The same containers, born to be reached in this way.
+    pub(super) fn born_for(mut self, reach: &Reach) -> Self {
+        for observed in self.containers.values_mut() {
+            if let Some(identity) = &mut observed.identity {
+                identity.reach = Some(reach.clone());
+            }
+        }
+        self
+    }
+
+    /// Whom the probes ask what, and where the table leads.
+    pub(super) fn reached(&self) -> String {
+        let step = self.world.plan(self.now);
+        let asked = step.targets.values().map(|target| format!("{} by {} at {}", target.replica, target.probe, target.address));
+        let routes = step.routes.unwrap_or_default();
+        let led = routes.listeners.iter().flat_map(|(published, backends)| {
+            backends.iter().map(move |backend| format!("{published} leads to {} at {}", backend.replica, backend.address))
+        });
+        asked.chain(led).collect::<Vec<_>>().join("\n")
     }
 
     /// A container that carries the project's label, and is no replica.

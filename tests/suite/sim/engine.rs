@@ -356,6 +356,7 @@ impl Engine for SimEngine {
                 replica: birth.replica.clone(),
                 generation: birth.generation,
                 spec_hash: birth.spec_hash.clone(),
+                reach: None,
             },
             image: birth.image.clone(),
             network: birth

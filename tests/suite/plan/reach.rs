@@ -1,0 +1,77 @@
+//! How replicas are reached: each as it was born for, whatever the file says by now.
+
+use insta::assert_snapshot;
+use phoenixd::spec::{Probe, Published, Reach};
+
+use super::scenario::{Scenario, mins, secs, web};
+
+fn old() -> Reach {
+    let published = Published {
+        host_ip: None,
+        host_port: 8080,
+        target: 80,
+    };
+    Reach {
+        probe: Probe::Tcp { port: 80 },
+        published: vec![published],
+    }
+}
+
+#[test]
+fn a_replica_of_an_earlier_generation_is_asked_and_used_as_it_was_born_for() {
+    let mut changed = web();
+    changed.probe = Probe::Http {
+        path: "/new".to_owned(),
+        port: 9090,
+    };
+    changed.published = vec![Published {
+        host_ip: None,
+        host_port: 8080,
+        target: 9090,
+    }];
+    let mut scenario = Scenario::of(changed)
+        .with_running(1, "zero", mins(1))
+        .born_for(&old());
+    scenario.ill("web-2");
+    let mut scenario = scenario.start();
+    assert_snapshot!(scenario.reached(), @"web-1 by tcp port 80 at 10.0.0.1:80");
+    scenario.live(secs(1));
+    assert_snapshot!(scenario.reached(), @r"
+    web-1 by tcp port 80 at 10.0.0.1:80
+    web-2 by http /new on port 9090 at 10.0.0.2:9090
+    8080:9090 leads to web-1 at 10.0.0.1:80
+    ");
+}
+
+#[test]
+fn a_port_that_a_replica_was_not_made_for_does_not_lead_to_it() {
+    let mut changed = web();
+    changed.published.push(Published {
+        host_ip: None,
+        host_port: 8443,
+        target: 443,
+    });
+    let mut scenario = Scenario::of(changed)
+        .with_running(1, "zero", mins(1))
+        .born_for(&old());
+    scenario.ill("web-2");
+    let mut scenario = scenario.start();
+    scenario.live(secs(1));
+    assert_snapshot!(scenario.reached(), @r"
+    web-1 by tcp port 80 at 10.0.0.1:80
+    web-2 by tcp port 80 at 10.0.0.2:80
+    8080:80 leads to web-1 at 10.0.0.1:80
+    ");
+}
+
+#[test]
+fn a_replica_of_an_earlier_generation_is_held_to_the_policy_of_its_own() {
+    let mut scenario = Scenario::of(web());
+    scenario.born_weak();
+    let mut scenario = scenario
+        .with_running(1, "zero", mins(1))
+        .born_for(&old())
+        .start();
+    scenario.live(secs(5));
+    assert_snapshot!(scenario.routed(), @"web-1");
+}
