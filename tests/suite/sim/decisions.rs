@@ -80,6 +80,11 @@ impl Judge {
                 format!("{action}, which was told to be no more"),
             );
         }
+        if let (Action::Drain { .. } | Action::Stop { .. } | Action::Remove { .. }, Some(replica)) =
+            (action, action.replica())
+        {
+            self.births.remove(replica);
+        }
         match action {
             Action::Create { replica, .. } => self.begins_birth(now, host, replica),
             Action::Drain { replica, id } => {
@@ -144,7 +149,7 @@ impl Judge {
             .count();
         let live = host
             .live_of(&replica.service)
-            .filter(|c| self.known.contains(&c.id) && !c.meddled)
+            .filter(|c| self.known.contains_key(&c.id) && !c.meddled)
             .filter(|c| {
                 c.identity
                     .as_ref()
@@ -226,7 +231,7 @@ impl Judge {
         let unwell = others
             .iter()
             .filter(|c| {
-                !in_table(&c.id) && self.known.contains(&c.id) && !self.stopped.contains(&c.id)
+                !in_table(&c.id) && self.known.contains_key(&c.id) && !self.stopped.contains(&c.id)
             })
             .filter(|c| {
                 c.identity

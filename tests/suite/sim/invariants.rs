@@ -35,8 +35,8 @@ pub(super) struct Judge {
     pub(super) calls_limit: usize,
     pub(super) remote: bool,
     pub(super) is_down: bool,
-    /// Containers that this supervisor was told of.
-    pub(super) known: BTreeSet<ContainerId>,
+    /// Containers that this supervisor was told of, with the time of the newest look.
+    pub(super) known: BTreeMap<ContainerId, Time>,
     /// Containers that it was told are no more.
     pub(super) gone: BTreeSet<ContainerId>,
     /// Creates of this supervisor that are under way.
@@ -75,7 +75,7 @@ impl Judge {
             calls_limit: setup.limits.calls,
             remote: setup.remote,
             is_down: false,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             gone: BTreeSet::new(),
             creating: BTreeSet::new(),
             births: BTreeSet::new(),
@@ -140,7 +140,7 @@ impl Judge {
     /// What the supervisor is told, it knows.
     pub(super) fn told(&mut self, now: Time, event: &Event) {
         match event {
-            Event::Listed { listing, .. } => {
+            Event::Listed { asked_at, listing } => {
                 let listed: BTreeSet<&str> = listing
                     .containers
                     .iter()
@@ -148,45 +148,21 @@ impl Judge {
                     .collect();
                 self.calls
                     .retain(|about| listed.contains(about.as_str()) || about.contains(' '));
-                self.known.extend(
-                    listing
-                        .containers
-                        .iter()
-                        .map(|observed| observed.id.clone()),
-                );
+                for observed in &listing.containers {
+                    self.saw(&observed.id, *asked_at);
+                }
             }
             Event::Seen {
+                asked_at,
                 id,
                 observed: Some(_),
-                ..
-            } => drop(self.known.insert(id.clone())),
-            // A call about what is not there any more has done what it could.
+            } => self.saw(id, *asked_at),
             Event::Seen {
-                id, observed: None, ..
-            } => {
-                self.calls.remove(id.as_str());
-                self.gone.insert(id.clone());
-            }
-            Event::Ended { action, outcome } => {
-                self.calls.remove(&about(action));
-                if let Outcome::Done(Sight::Gone { .. }) = outcome {
-                    self.gone.extend(action.container().cloned());
-                }
-                if let Action::Create { replica, .. } = action {
-                    self.creating.remove(replica);
-                    if !matches!(outcome, Outcome::Done(_)) {
-                        self.births.remove(replica);
-                    }
-                }
-                if let Outcome::Done(Sight::Container { observed, .. })
-                | Outcome::Failed {
-                    sight: Sight::Container { observed, .. },
-                    ..
-                } = outcome
-                {
-                    self.known.insert(observed.id.clone());
-                }
-            }
+                asked_at,
+                id,
+                observed: None,
+            } => self.saw_none(id, *asked_at),
+            Event::Ended { action, outcome } => self.told_of_end(action, outcome),
             Event::Command(_) => {
                 // What is to be replaced before it is ready is no birth any more.
                 self.births.clear();
@@ -198,6 +174,44 @@ impl Judge {
             | Event::Published { .. }
             | Event::Edge(_)
             | Event::Began { .. } => {}
+        }
+    }
+
+    fn told_of_end(&mut self, action: &Action, outcome: &Outcome) {
+        self.calls.remove(&about(action));
+        if let Action::Create { replica, .. } = action {
+            self.creating.remove(replica);
+        }
+        // A step that failed ends the birth; what it left is only to be removed.
+        if !matches!(outcome, Outcome::Done(_))
+            && let Some(replica) = action.replica()
+        {
+            self.births.remove(replica);
+        }
+        match outcome {
+            Outcome::Done(sight) | Outcome::Failed { sight, .. } => match sight {
+                Sight::Container { asked_at, observed } => self.saw(&observed.id, *asked_at),
+                Sight::Gone { asked_at } => {
+                    if let Some(id) = action.container() {
+                        self.saw_none(id, *asked_at);
+                    }
+                }
+                Sight::Nothing => {}
+            },
+            Outcome::Unknown { .. } => {}
+        }
+    }
+
+    fn saw(&mut self, id: &ContainerId, asked_at: Time) {
+        let known = self.known.entry(id.clone()).or_insert(asked_at);
+        *known = asked_at.max(*known);
+    }
+
+    /// It is no more: a call about it has done what it could. An older look does not say so against a newer one.
+    fn saw_none(&mut self, id: &ContainerId, asked_at: Time) {
+        self.calls.remove(id.as_str());
+        if self.known.get(id).is_none_or(|known| *known <= asked_at) {
+            self.gone.insert(id.clone());
         }
     }
 
