@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use phoenixd::spec::{Probe, Reach, 
+use phoenixd::spec::{
     Attachment, ContainerSpec, HealthTest, Healthcheck, ImageRef, Logging, Mount, MountSource,
-    NetworkMode, NetworkName, TmpfsMount, Ulimit, VolumeName,
+    NetworkMode, NetworkName, Probe, Reach, TmpfsMount, Ulimit, VolumeName,
 };
 
 pub(super) fn texts(items: &[&str]) -> Vec<String> {
@@ -160,7 +160,10 @@ pub(super) fn rich() -> ContainerSpec {
         cgroup: Some("private".to_owned()),
         storage_opt: pairs(&[("size", "1G")]),
         reach: Some(Reach {
-            probe: Probe::Http { path: "/healthz".to_owned(), port: 8080 },
+            probe: Probe::Http {
+                path: "/healthz".to_owned(),
+                port: 8080,
+            },
             published: vec!["127.0.0.1:8080:80".parse().unwrap()],
         }),
         identity: true,

@@ -12,8 +12,8 @@ use phoenixd::reconcile::{
     NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen, World,
 };
 use phoenixd::spec::{
-    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, Reach, ProbeSetting,
-    ProjectName, Published, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, ProbeSetting,
+    ProjectName, Published, Reach, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
 };
 
 use super::hands::end;
@@ -144,10 +144,20 @@ impl Scenario {
     /// Whom the probes ask what, and where the table leads.
     pub(super) fn reached(&self) -> String {
         let step = self.world.plan(self.now);
-        let asked = step.targets.values().map(|target| format!("{} by {} at {}", target.replica, target.probe, target.address));
+        let asked = step.targets.values().map(|target| {
+            format!(
+                "{} by {} at {}",
+                target.replica, target.probe, target.address
+            )
+        });
         let routes = step.routes.unwrap_or_default();
         let led = routes.listeners.iter().flat_map(|(published, backends)| {
-            backends.iter().map(move |backend| format!("{published} leads to {} at {}", backend.replica, backend.address))
+            backends.iter().map(move |backend| {
+                format!(
+                    "{published} leads to {} at {}",
+                    backend.replica, backend.address
+                )
+            })
         });
         asked.chain(led).collect::<Vec<_>>().join("\n")
     }
