@@ -63,6 +63,7 @@ impl World {
         {
             return;
         }
+        self.take_addresses(asked_at, &observed);
         let Some(identity) = self.identity_of(&observed) else {
             let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
                 let nobody = ReplicaName::new(
@@ -126,6 +127,26 @@ impl World {
             Some(how) if was_alive => self.died(now, &name, &how),
             Some(_) => {}
             None => self.probed_by_docker(now, asked_at, &name, health),
+        }
+    }
+
+    /// A freed address goes to the very next container: who was seen with it before has lost it, and with it what its
+    /// probes said, which somebody else answered.
+    fn take_addresses(&mut self, asked_at: Time, newer: &Observed) {
+        for replica in self.replicas.values_mut() {
+            if replica.seen_at >= asked_at {
+                continue;
+            }
+            let Some(older) = replica.observed.as_mut().filter(|older| older.id != newer.id) else {
+                continue;
+            };
+            for (network, address) in &mut older.networks {
+                if address.is_some() && newer.networks.get(network) == Some(address) {
+                    *address = None;
+                    replica.probe.ready_since = None;
+                    replica.probe.successes = 0;
+                }
+            }
         }
     }
 

@@ -36,3 +36,8 @@ fn a_late_answer_does_not_bring_a_removed_replica_back() {
 fn a_replica_of_an_earlier_supervisor_leaves_the_table_before_it_is_stopped() {
     passes(31, Length::Short);
 }
+
+#[test]
+fn nobody_is_ready_by_what_the_next_owner_of_its_address_answers() {
+    passes(1222, Length::Long);
+}
