@@ -65,22 +65,7 @@ impl World {
         }
         self.take_addresses(asked_at, &observed);
         let Some(identity) = self.identity_of(&observed) else {
-            let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
-                let nobody = ReplicaName::new(
-                    ServiceName::new(observed.name.clone()),
-                    crate::spec::Serial(0),
-                );
-                Replica::new(
-                    nobody,
-                    crate::spec::Generation(0),
-                    crate::spec::SpecHash::new(""),
-                    now,
-                )
-            });
-            if stray.seen_at <= asked_at {
-                stray.seen_at = asked_at;
-                stray.observed = Some(observed);
-            }
+            self.see_stray(now, asked_at, observed);
             return;
         };
         let Identity {
@@ -130,6 +115,25 @@ impl World {
         }
     }
 
+    fn see_stray(&mut self, now: Time, asked_at: Time, observed: Observed) {
+        let stray = self.strays.entry(observed.id.clone()).or_insert_with(|| {
+            let nobody = ReplicaName::new(
+                ServiceName::new(observed.name.clone()),
+                crate::spec::Serial(0),
+            );
+            Replica::new(
+                nobody,
+                crate::spec::Generation(0),
+                crate::spec::SpecHash::new(""),
+                now,
+            )
+        });
+        if stray.seen_at <= asked_at {
+            stray.seen_at = asked_at;
+            stray.observed = Some(observed);
+        }
+    }
+
     /// A freed address goes to the very next container: who was seen with it before has lost it, and with it what its
     /// probes said, which somebody else answered.
     fn take_addresses(&mut self, asked_at: Time, newer: &Observed) {
@@ -137,7 +141,11 @@ impl World {
             if replica.seen_at >= asked_at {
                 continue;
             }
-            let Some(older) = replica.observed.as_mut().filter(|older| older.id != newer.id) else {
+            let Some(older) = replica
+                .observed
+                .as_mut()
+                .filter(|older| older.id != newer.id)
+            else {
                 continue;
             };
             for (network, address) in &mut older.networks {

@@ -15,6 +15,9 @@ const PACES_STARTING: [(Duration, Duration); 3] = [
     (Duration::from_secs(15), Duration::from_millis(100)),
 ];
 
+/// How often one that was ready is asked once it has failed, until it is known what is the matter.
+const PACE_IN_DOUBT: Duration = Duration::from_secs(1);
+
 /// How long the edge keeps an earlier supervisor's table while the replicas in it are probed anew. Enough for three
 /// probes that time out.
 pub(super) const ADOPTING: Duration = Duration::from_secs(5);
@@ -32,7 +35,15 @@ pub(super) fn contains(routes: &Routes, id: &ContainerId) -> bool {
 pub(super) fn pace(replica: &Replica, desired: &Desired, now: Time) -> (Duration, Option<Time>) {
     let interval = desired.phoenix.probe.interval;
     let Some(since) = replica.probed_since().filter(|_| !replica.probe.was_ready) else {
-        return (interval, None);
+        let is_steady = replica.probe.ready_since.is_some() && replica.probe.failures == 0;
+        return (
+            if is_steady {
+                interval
+            } else {
+                interval.min(PACE_IN_DOUBT)
+            },
+            None,
+        );
     };
     let age = now.since(since);
     match PACES_STARTING.iter().find(|(until, _)| age < *until) {

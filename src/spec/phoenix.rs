@@ -173,9 +173,9 @@ impl Default for ProbeSetting {
         Self {
             kind: None,
             port: None,
-            // Twenty replicas asked each second are most of what a supervisor at rest costs; unready is known within
-            // `failures` times this.
-            interval: Duration::from_secs(2),
+            // Probes are most of what a supervisor at rest costs. An end is known at once, by the engine's event; what hangs
+            // is known after this and the faster probes that follow a first failure.
+            interval: Duration::from_secs(5),
             timeout: Duration::from_secs(1),
             successes: 2,
             failures: 3,
