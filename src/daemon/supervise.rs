@@ -3,6 +3,7 @@
 //! Every action is in the journal before its call, and its outcome after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub(super) struct Supervisor<E> {
     pub(super) targets: watch::Sender<Arc<Targets>>,
     pub(super) status: watch::Sender<Arc<Snapshot>>,
     pub(super) stop: Stop,
-    pub(super) calls: JoinSet<(Action, Outcome)>,
+    pub(super) calls: JoinSet<Called>,
     pub(super) requests: u64,
     /// A removal of everything was begun because this process was asked to end.
     pub(super) down_seen: bool,
@@ -71,6 +72,40 @@ enum Waited {
     Plan,
     /// This process is to end.
     Leave,
+}
+
+/// A call that has ended.
+#[derive(Debug)]
+pub(super) struct Called {
+    action: Action,
+    outcome: Outcome,
+    /// A stop whose grace ran out: the connections that were still open then.
+    cut: Option<u64>,
+}
+
+/// Awaits a call; of a stop that outlasts its grace it counts the connections that end with it. Docker counts whole
+/// seconds, and from a moment later: what is open here is what SIGKILL cuts.
+async fn count_cut(
+    call: impl Future<Output = Outcome>,
+    action: &Action,
+    edge: &watch::Receiver<EdgeReport>,
+) -> (Outcome, Option<u64>) {
+    let mut call = pin!(call);
+    if let Action::Stop {
+        subject,
+        grace: Some(grace),
+    } = action
+    {
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        if let Ok(outcome) =
+            timeout_at(clock::timer_in(Duration::from_secs(seconds)), &mut call).await
+        {
+            return (outcome, None);
+        }
+        let open = edge.borrow().open.get(&subject.id).copied().unwrap_or(0);
+        return (call.await, Some(open));
+    }
+    (call.await, None)
 }
 
 /// What the log has said already, so that a steady state is silent.
@@ -257,6 +292,7 @@ impl<E: Engine> Supervisor<E> {
         }
         let engine = Arc::clone(&self.engine);
         let catalog = Arc::clone(&self.catalog);
+        let edge = self.edge.clone();
         self.calls.spawn(async move {
             // The intent is durable before the call; that of a start is its create's. A journal that cannot be written
             // is said loudly elsewhere, and does not stop the supervision: Docker is the state.
@@ -265,13 +301,22 @@ impl<E: Engine> Supervisor<E> {
             {
                 drop(receipt.durable().await);
             }
-            let outcome = execute(&*engine, &catalog, &action, now).await;
-            (action, outcome)
+            let call = execute(&*engine, &catalog, &action, now);
+            let (outcome, cut) = count_cut(call, &action, &edge).await;
+            Called {
+                action,
+                outcome,
+                cut,
+            }
         });
     }
 
-    fn ended(&mut self, joined: Result<(Action, Outcome), tokio::task::JoinError>) {
-        let (action, outcome) = match joined {
+    fn ended(&mut self, joined: Result<Called, tokio::task::JoinError>) {
+        let Called {
+            action,
+            outcome,
+            cut,
+        } = match joined {
             Ok(ended) => ended,
             // A panic is a bug: end loudly, replicas stay, the next supervisor finds everything again.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -287,7 +332,14 @@ impl<E: Engine> Supervisor<E> {
             }
         }
         if !matches!((&action, &outcome), (Action::Look { .. }, Outcome::Done(_))) {
-            self.journal.note(record::ended(&action, &outcome));
+            let record = record::ended(&action, &outcome);
+            self.journal.note(match cut {
+                Some(cut) => record.detail("connections_cut", cut),
+                None => record,
+            });
+        }
+        if let Some(cut) = cut.filter(|cut| *cut > 0) {
+            warn!(action = %action, connections = cut, "the grace is over: connections are cut");
         }
         self.world.apply(now(), Event::Ended { action, outcome });
     }
