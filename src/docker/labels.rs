@@ -7,7 +7,7 @@ use bollard::models::ContainerConfig;
 use super::Birth;
 use crate::reconcile::Identity;
 use crate::spec::{
-    Generation, Probe, ProjectName, Reach, ReplicaName, Serial, ServiceName, SpecHash,
+    Generation, Policy, Probe, ProjectName, Reach, ReplicaName, Serial, ServiceName, SpecHash,
 };
 
 /// The project, on everything that phoenixd makes.
@@ -24,6 +24,9 @@ pub const SPEC_HASH: &str = "phoenixd.spec-hash";
 pub const PROBE: &str = "phoenixd.probe";
 /// The published ports that lead to the replica, with a space between two.
 pub const PORTS: &str = "phoenixd.ports";
+/// The walls that the replica was born with: `caps=0 no-new-privs non-root read-only limited`, without those that an
+/// exception of the file took away.
+pub const POLICY: &str = "phoenixd.policy";
 /// The phoenixd that made it.
 pub const VERSION: &str = "phoenixd.version";
 
@@ -67,14 +70,12 @@ pub(super) fn identity(config: &ContainerConfig) -> Option<Identity> {
         replica: ReplicaName::new(ServiceName::new(text(SERVICE)?), Serial(number(SERIAL)?)),
         generation: Generation(number(GENERATION)?),
         spec_hash: SpecHash::new(text(SPEC_HASH)?),
-        reach: labels
-            .get(PROBE)
-            .and_then(|probe| reach(probe, labels.get(PORTS)?)),
+        reach: reach(labels),
     })
 }
 
 /// The labels that say how a replica is reached.
-pub(super) fn of_reach(reach: &Reach) -> [(String, String); 2] {
+pub(super) fn of_reach(reach: &Reach) -> [(String, String); 3] {
     let probe = match &reach.probe {
         Probe::Http { path, port } => format!("http:{port}:{path}"),
         Probe::Tcp { port } => format!("tcp:{port}"),
@@ -85,10 +86,17 @@ pub(super) fn of_reach(reach: &Reach) -> [(String, String); 2] {
     [
         (PROBE.to_owned(), probe),
         (PORTS.to_owned(), ports.join(" ")),
+        (POLICY.to_owned(), of_policy(reach.policy)),
     ]
 }
 
-fn reach(probe: &str, ports: &str) -> Option<Reach> {
+#[expect(
+    clippy::disallowed_types,
+    reason = "the engine's model has its labels in one"
+)]
+fn reach(labels: &std::collections::HashMap<String, String>) -> Option<Reach> {
+    let (probe, ports) = (labels.get(PROBE)?, labels.get(PORTS)?);
+    let policy = policy(labels.get(POLICY)?)?;
     let probe = match probe.split_once(':') {
         None if probe == "docker" => Probe::Docker,
         None if probe == "running" => Probe::Running,
@@ -108,5 +116,39 @@ fn reach(probe: &str, ports: &str) -> Option<Reach> {
         .split_whitespace()
         .map(|port| port.parse().ok())
         .collect::<Option<_>>()?;
-    Some(Reach { probe, published })
+    Some(Reach {
+        probe,
+        published,
+        policy,
+    })
+}
+
+fn of_policy(policy: Policy) -> String {
+    let walls = [
+        (policy.no_new_privs, "no-new-privs"),
+        (policy.non_root, "non-root"),
+        (policy.read_only, "read-only"),
+        (policy.limited, "limited"),
+    ];
+    let walls = walls
+        .iter()
+        .filter(|(stands, _)| *stands)
+        .map(|(_, name)| format!(" {name}"));
+    std::iter::once(format!("caps={:x}", policy.caps_allowed))
+        .chain(walls)
+        .collect()
+}
+
+fn policy(text: &str) -> Option<Policy> {
+    let mut words = text.split(' ');
+    let caps = words.next()?.strip_prefix("caps=")?;
+    let walls: Vec<&str> = words.collect();
+    let stands = |name| walls.contains(&name);
+    Some(Policy {
+        caps_allowed: u64::from_str_radix(caps, 16).ok()?,
+        no_new_privs: stands("no-new-privs"),
+        non_root: stands("non-root"),
+        read_only: stands("read-only"),
+        limited: stands("limited"),
+    })
 }

@@ -86,8 +86,6 @@ pub(super) enum Verified {
     Strong,
     /// The kernel cannot be asked; the engine's word is all there is.
     Unavailable,
-    /// It is of another generation, and was held to another policy.
-    OtherPolicy,
     /// Not known yet.
     Pending,
     /// It is weaker than the policy.
@@ -199,10 +197,17 @@ impl Replica {
         let Some(reach) = self.reach() else {
             return Some(published.target);
         };
-        let same = |own: &&Published| {
+        let exact = |own: &&Published| {
             (own.host_ip, own.host_port) == (published.host_ip, published.host_port)
         };
-        reach.published.iter().find(same).map(|own| own.target)
+        // The same port on another address of the host still means it.
+        let port = |own: &&Published| own.host_port == published.host_port;
+        let own = reach
+            .published
+            .iter()
+            .find(exact)
+            .or_else(|| reach.published.iter().find(port));
+        own.map(|own| own.target)
     }
 
     fn reach(&self) -> Option<&Reach> {
@@ -221,11 +226,8 @@ impl Replica {
 
     /// Whether the hardening is in force, by the engine's word and the kernel's.
     pub(super) fn verified(&self, desired: &Desired) -> Verified {
-        let policy = &desired.policy;
-        if self.spec_hash != desired.spec_hash {
-            // It was held to the policy of its own generation; this one may allow less, and waits for the replacement.
-            return Verified::OtherPolicy;
-        }
+        // One of another generation is held to what it was born with, which may be an exception that is gone from the file.
+        let policy = self.reach().map_or(&desired.policy, |reach| &reach.policy);
         let Some(observed) = &self.observed else {
             return Verified::Pending;
         };
@@ -263,7 +265,7 @@ impl Replica {
             && self.draining.is_none()
             && !self.stop_asked
             && match self.verified(desired) {
-                Verified::Strong | Verified::OtherPolicy | Verified::Unavailable => true,
+                Verified::Strong | Verified::Unavailable => true,
                 Verified::Pending | Verified::Weak(_) => false,
             }
     }

@@ -42,13 +42,7 @@ impl Planner<'_> {
             return match (condemned, replica.verified(desired)) {
                 // It was never started: there is nothing to replace.
                 (Some(reason), _) | (None, Verified::Weak(reason)) => Role::Over(reason),
-                (
-                    None,
-                    Verified::Strong
-                    | Verified::OtherPolicy
-                    | Verified::Unavailable
-                    | Verified::Pending,
-                ) => Role::Fresh,
+                (None, Verified::Strong | Verified::Unavailable | Verified::Pending) => Role::Fresh,
             };
         }
         if state == Some(&ContainerState::Running) {

@@ -147,7 +147,7 @@ impl World {
             overdue: deadline.is_some_and(|deadline| now > deadline) && replica.is_live(),
             generation: replica.generation,
             verified: desired.and_then(|desired| match replica.verified(desired) {
-                Verified::Strong | Verified::OtherPolicy => Some(true),
+                Verified::Strong => Some(true),
                 Verified::Pending | Verified::Weak(_) => Some(false),
                 Verified::Unavailable => None,
             }),

@@ -115,6 +115,7 @@ pub fn resolve(service: &Service, image: &ImageFacts) -> (Option<Resolved>, Vec<
             container.reach = Some(Reach {
                 probe: probe.clone(),
                 published: service.published.clone(),
+                policy,
             });
             Some(Resolved {
                 service: service.clone(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Published;
+use super::{Policy, Published};
 
 /// How long a start is taken to last before one was seen: from create to the first answer of a probe. A start costs
 /// 0.15 to 0.3 s on an idle engine (`ENGINE-FACTS.md`, section 5); a second leaves room for a busy one.
@@ -219,14 +219,17 @@ pub enum Probe {
     Running,
 }
 
-/// How a replica is reached: by which question it is seen to be ready, and where it takes traffic. Part of its birth, so
-/// that one of an earlier generation is asked and used as it was made for, until its replacement is there.
+/// How a replica is reached, and what it is held to: by which question it is seen to be ready, where it takes traffic,
+/// and which walls it was born with. Part of its birth, so that one of an earlier generation is asked, used and judged as
+/// it was made for, until its replacement is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reach {
     /// What its probe asks.
     pub probe: Probe,
     /// The ports that lead to it.
     pub published: Vec<Published>,
+    /// What the engine and the kernel must say of it.
+    pub policy: Policy,
 }
 
 impl fmt::Display for Probe {

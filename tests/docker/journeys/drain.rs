@@ -99,7 +99,10 @@ fn only_the_end_of_the_grace_cuts_a_request() {
     assert!(at("start", None) < term, "the new one first");
 
     let told = journey.run(&["events"]).success();
-    let counted = told.stdout.lines().any(|line| line.contains("\"connections_cut\":1"));
+    let counted = told
+        .stdout
+        .lines()
+        .any(|line| line.contains("\"connections_cut\":1"));
     assert!(counted, "the journal counts what was cut: {}", told.stdout);
 }
 

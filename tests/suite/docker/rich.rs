@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phoenixd::spec::{
     Attachment, ContainerSpec, HealthTest, Healthcheck, ImageRef, Logging, Mount, MountSource,
-    NetworkMode, NetworkName, Probe, Reach, TmpfsMount, Ulimit, VolumeName,
+    NetworkMode, NetworkName, Policy, Probe, Reach, TmpfsMount, Ulimit, VolumeName,
 };
 
 pub(super) fn texts(items: &[&str]) -> Vec<String> {
@@ -165,6 +165,7 @@ pub(super) fn rich() -> ContainerSpec {
                 port: 8080,
             },
             published: vec!["127.0.0.1:8080:80".parse().unwrap()],
+            policy: Policy::STRICT,
         }),
         identity: true,
     }

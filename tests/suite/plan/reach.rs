@@ -1,9 +1,20 @@
 //! How replicas are reached: each as it was born for, whatever the file says by now.
 
 use insta::assert_snapshot;
-use phoenixd::spec::{Probe, Published, Reach};
+use phoenixd::spec::{Policy, Probe, Published, Reach};
 
 use super::scenario::{Scenario, mins, secs, web};
+
+/// Everything that an exception can take away.
+fn lax() -> Policy {
+    Policy {
+        caps_allowed: u64::MAX,
+        no_new_privs: false,
+        non_root: false,
+        read_only: false,
+        limited: false,
+    }
+}
 
 fn old() -> Reach {
     let published = Published {
@@ -14,6 +25,7 @@ fn old() -> Reach {
     Reach {
         probe: Probe::Tcp { port: 80 },
         published: vec![published],
+        policy: lax(),
     }
 }
 
@@ -74,4 +86,32 @@ fn a_replica_of_an_earlier_generation_is_held_to_the_policy_of_its_own() {
         .start();
     scenario.live(secs(5));
     assert_snapshot!(scenario.routed(), @"web-1");
+}
+
+#[test]
+fn a_replica_that_does_not_say_what_it_was_born_with_is_held_to_the_policy_of_today() {
+    let mut scenario = Scenario::of(web());
+    scenario.born_weak();
+    let mut scenario = scenario.with_running(1, "zero", mins(1)).start();
+    scenario.live(secs(5));
+    assert_snapshot!(scenario.routed(), @"");
+}
+
+#[test]
+fn a_port_that_moved_to_another_address_of_the_host_still_leads_to_those_that_had_it() {
+    let mut changed = web();
+    changed.published = vec!["127.0.0.1:8080:9090".parse().unwrap()];
+    let mut scenario = Scenario::of(changed)
+        .with_running(1, "zero", mins(1))
+        .born_for(&old());
+    scenario.ill("web-2");
+    let mut scenario = scenario.start();
+    scenario.live(secs(1));
+    assert!(
+        scenario
+            .reached()
+            .contains("127.0.0.1:8080:9090 leads to web-1 at 10.0.0.1:80"),
+        "{}",
+        scenario.reached()
+    );
 }
