@@ -49,7 +49,12 @@ fn call(method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body).unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    // An engine that closes before it has read the last padding of an archive resets the socket; the kernel tells of it
+    // once, and what was answered is there all the same.
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        stream.read_to_end(&mut answer).unwrap();
+    }
     let end = answer
         .windows(4)
         .position(|four| four == b"\r\n\r\n")
