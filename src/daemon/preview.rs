@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::threads::cpus;
 use super::watch::now;
 use crate::docker::{Engine, Error, Scope};
 use crate::reconcile::{Desired, Event, Limits, Outcome, Planned, Sight, Status, Time, World};
@@ -32,8 +33,7 @@ pub async fn preview<E: Engine>(
 ) -> Result<Preview, Error> {
     let asked_at = now();
     let listing = engine.list(scope).await?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
+    let mut world = World::new(project.clone(), Limits::of_cpus(cpus()));
     world.apply(asked_at, Event::Wanted(wanted));
     world.apply(asked_at, Event::Listed { asked_at, listing });
     let now = now();

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
-use super::threads::{EdgeThreads, unless_panicked};
+use super::threads::{EdgeThreads, cpus, unless_panicked};
 use super::watch::{Watch, now};
 use super::{Catalog, ResolvedProject};
 use crate::api::{self, Snapshot};
@@ -298,8 +298,7 @@ fn world(
     wanted: BTreeMap<ServiceName, Desired>,
     command: Option<Command>,
 ) -> World {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut world = World::new(project.clone(), Limits::of_cpus(cpus));
+    let mut world = World::new(project.clone(), Limits::of_cpus(cpus()));
     world.apply(now(), Event::Wanted(wanted));
     if let Some(command) = command {
         world.apply(now(), Event::Command(command));

@@ -16,11 +16,15 @@ const EDGE_THREADS: usize = 4;
 /// The threads of the data plane, apart from the supervisor's: neither waits for the other.
 pub(super) struct EdgeThreads(Option<Runtime>);
 
+/// The processors that this process may use, at least 1.
+pub(super) fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 impl EdgeThreads {
     pub(super) fn start() -> io::Result<Self> {
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(cpus.min(EDGE_THREADS))
+            .worker_threads(cpus().min(EDGE_THREADS))
             .thread_name("edge")
             .enable_all()
             .build()
