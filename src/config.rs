@@ -45,11 +45,6 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// Compose's project name (`COMPOSE_PROJECT_NAME`).
-    pub fn project_name(&self) -> Option<String> {
-        self.get("COMPOSE_PROJECT_NAME").map(str::to_owned)
-    }
-
     /// How the engine is reached, by Docker's usual variables.
     pub fn engine(&self, docker_host: Option<&str>) -> EngineSettings {
         let config_dir = || {
@@ -90,6 +85,15 @@ impl Environment {
         self.get("XDG_STATE_HOME")
             .map_or_else(home, PathBuf::from)
             .join("phoenixd")
+    }
+
+    /// Where copies of secrets and configs are put for the engine: `/run/phoenixd` for root, `None` for another user,
+    /// who has no such place in memory that outlives a session; then they are in the state directory.
+    pub fn runtime_dir(&self) -> Option<PathBuf> {
+        match self.get("PHOENIXD_RUNTIME_DIR") {
+            Some(dir) => Some(PathBuf::from(dir)),
+            None => self.is_root.then(|| PathBuf::from("/run/phoenixd")),
+        }
     }
 
     /// Colour is wanted on a terminal (`NO_COLOR`, no-color.org).
@@ -151,6 +155,11 @@ impl StateDir {
     /// The socket of the project's supervisor.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("api.sock")
+    }
+
+    /// The key of the digests of the project's secrets and configs.
+    pub fn files_key(&self) -> PathBuf {
+        self.dir.join("files.key")
     }
 
     /// The project's journal.

@@ -1,4 +1,4 @@
-//! What the kernel of the engine's host says about a container's process, read from `/proc`.
+//! What the kernel of the engine's host says about a container's process, read from `/proc`, and which kernel that is.
 //!
 //! A process is believed to be the container's only when its cgroup names the container's id; a number alone may have
 //! been given to another process since. All files are opened below one descriptor of `/proc/PID`, which the kernel
@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::spec::{ContainerId, KernelFacts};
+use crate::spec::{ContainerId, FileDigest, KernelFacts};
 
 /// What could be learnt about a container's process.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,8 +72,9 @@ impl fmt::Display for Unavailable {
 }
 
 /// Reads what the kernel says about process `pid` of a container. `proc_root` is `/proc`, or where the engine host's
-/// is mounted. Blocks for some microseconds; touches no disk.
-pub fn read(proc_root: &Path, pid: u32, container_id: &ContainerId) -> Reading {
+/// is mounted. `has_files` says that it has secrets or configs, whose mounts are then looked at. Blocks for some
+/// microseconds; touches no disk.
+pub fn read(proc_root: &Path, pid: u32, container_id: &ContainerId, has_files: bool) -> Reading {
     let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let process = match rustix::fs::open(proc_root.join(pid.to_string()), open, Mode::empty()) {
         Ok(process) => process,
@@ -87,7 +88,14 @@ pub fn read(proc_root: &Path, pid: u32, container_id: &ContainerId) -> Reading {
         Err(Failure::Ended) => return Reading::Unavailable(Unavailable::NoProcess),
         Err(Failure::Unavailable(why)) => return Reading::Unavailable(why),
     }
-    read_process(&process).unwrap_or_else(Reading::from)
+    read_process(&process, has_files).unwrap_or_else(Reading::from)
+}
+
+/// The release of the kernel whose `/proc` this is (`6.1.0-42-amd64`, as `uname -r` prints it); `None` where it cannot
+/// be read.
+pub fn release(proc_root: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(proc_root.join("sys/kernel/osrelease")).ok()?;
+    Some(text.trim().to_owned()).filter(|release| !release.is_empty())
 }
 
 /// Whether the process's cgroup names the container, whatever stands around the id: `/docker/ID` (v1, or v2 with the
@@ -103,8 +111,12 @@ fn names_container(process: &OwnedFd, container_id: &ContainerId) -> Result<bool
 }
 
 /// What is known of a process whose identity is settled.
-fn read_process(process: &OwnedFd) -> Result<Reading, Failure> {
-    let facts = parse_status(&read_file(process, "status")?)?;
+fn read_process(process: &OwnedFd, has_files: bool) -> Result<Reading, Failure> {
+    let files_read_only = !has_files || are_files_read_only(&read_file(process, "mountinfo")?);
+    let facts = KernelFacts {
+        files_read_only,
+        ..parse_status(&read_file(process, "status")?)?
+    };
     let stat = parse_stat(&read_file(process, "stat")?)?;
     // A dead process keeps its lines until its parent asks; what they say is history.
     if matches!(stat.state, 'Z' | 'X' | 'x') {
@@ -196,6 +208,23 @@ fn parse_status(text: &str) -> Result<KernelFacts, Failure> {
             .parse()
             .map_err(|_| malformed("status", "Seccomp"))?,
         uid,
+        files_read_only: true,
+    })
+}
+
+/// Whether every copy of a secret or config among the mounts (`proc_pid_mountinfo(5)`) is read-only. It is known by the
+/// path within its file system, the fourth field; the sixth has the options of the mount.
+fn are_files_read_only(mountinfo: &str) -> bool {
+    let mut lines = mountinfo.lines();
+    lines.all(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (Some(root), Some(_), Some(options)) = (fields.next(), fields.next(), fields.next())
+        else {
+            return true;
+        };
+        // A copy whose name was removed since is still the one that is mounted.
+        let root = root.strip_suffix("//deleted").unwrap_or(root);
+        FileDigest::in_path(root).is_none() || options.split(',').any(|option| option == "ro")
     })
 }
 
@@ -293,7 +322,7 @@ mod tests {
         ] {
             let root = fixture(&cgroup, STATUS, STAT);
             assert_eq!(
-                read(root.path(), 7, &id),
+                read(root.path(), 7, &id, false),
                 Reading::Read {
                     facts: KernelFacts {
                         cap_effective: 0x400,
@@ -301,6 +330,7 @@ mod tests {
                         no_new_privs: true,
                         seccomp: 2,
                         uid: 65534,
+                        files_read_only: true,
                     },
                     started: ticks(123_456, rustix::param::clock_ticks_per_second()),
                 },
@@ -314,29 +344,61 @@ mod tests {
         let other = Reading::Unavailable(Unavailable::OtherProcess);
         for cgroup in ["0::/\n", "", "0::/docker/0123456789ab\n"] {
             let root = fixture(cgroup, STATUS, STAT);
-            assert_eq!(read(root.path(), 7, &id()), other, "{cgroup}");
+            assert_eq!(read(root.path(), 7, &id(), false), other, "{cgroup}");
         }
         let root = fixture(&of_container(), STATUS, STAT);
         for short in ["", "0123", "docker"] {
-            assert_eq!(read(root.path(), 7, &ContainerId::new(short)), other);
+            assert_eq!(read(root.path(), 7, &ContainerId::new(short), false), other);
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_mounted_writable_is_seen() {
+        let copy = format!(
+            "/phoenixd/shop/files/{}/{}",
+            "a1".repeat(6),
+            "0f".repeat(16)
+        );
+        let line = |root: &str, options: &str| {
+            format!("512 480 0:24 {root} /run/secrets/pw {options} - tmpfs tmpfs rw,size=1k\n")
+        };
+        for (mounts, expected) in [
+            (line(&copy, "ro,nosuid,relatime"), true),
+            (line(&copy, "rw,nosuid,relatime"), false),
+            (line(&format!("{copy}//deleted"), "rw,relatime"), false),
+            (line(&format!("{copy}//deleted"), "ro"), true),
+            (line(&copy, "ro") + &line(&copy, "rw"), false),
+            // Somebody else's.
+            (line("/srv/files/a/b", "rw"), true),
+            (line(&format!("{copy}/more"), "rw"), true),
+            (String::from("garbled\n"), true),
+        ] {
+            assert_eq!(are_files_read_only(&mounts), expected, "{mounts}");
+        }
+        let root = fixture(&of_container(), STATUS, STAT);
+        assert_eq!(read(root.path(), 7, &id(), true), Reading::Gone);
+        fs::write(root.path().join("7/mountinfo"), line(&copy, "rw")).unwrap();
+        let Reading::Read { facts, .. } = read(root.path(), 7, &id(), true) else {
+            panic!("it is alive");
+        };
+        assert!(!facts.files_read_only);
     }
 
     #[test]
     fn a_missing_process_is_unavailable_and_not_gone() {
         let root = fixture(&of_container(), STATUS, STAT);
         let none = Reading::Unavailable(Unavailable::NoProcess);
-        assert_eq!(read(root.path(), 8, &id()), none);
-        assert_eq!(read(&root.path().join("absent"), 7, &id()), none);
+        assert_eq!(read(root.path(), 8, &id(), false), none);
+        assert_eq!(read(&root.path().join("absent"), 7, &id(), false), none);
     }
 
     #[test]
     fn a_process_that_ends_during_the_reading_is_gone() {
         let root = fixture(&of_container(), STATUS, STAT);
         fs::remove_file(root.path().join("7/stat")).unwrap();
-        assert_eq!(read(root.path(), 7, &id()), Reading::Gone);
+        assert_eq!(read(root.path(), 7, &id(), false), Reading::Gone);
         let root = fixture(&of_container(), STATUS, &STAT.replace(") S ", ") Z "));
-        assert_eq!(read(root.path(), 7, &id()), Reading::Gone);
+        assert_eq!(read(root.path(), 7, &id(), false), Reading::Gone);
     }
 
     #[test]
@@ -353,7 +415,7 @@ mod tests {
             let status = STATUS.replace(from, to);
             assert_ne!(status, STATUS);
             let root = fixture(&of_container(), &status, STAT);
-            let reading = read(root.path(), 7, &id());
+            let reading = read(root.path(), 7, &id(), false);
             assert_eq!(malformed_field(&reading), Some(field), "{reading:?}");
         }
     }
@@ -367,7 +429,7 @@ mod tests {
         ] {
             let root = fixture(&of_container(), STATUS, stat);
             assert_eq!(
-                malformed_field(&read(root.path(), 7, &id())),
+                malformed_field(&read(root.path(), 7, &id(), false)),
                 Some(field),
                 "{stat}"
             );
@@ -382,14 +444,14 @@ mod tests {
             Mode::empty(),
         )
         .unwrap();
-        let Ok(Reading::Read { facts, started }) = read_process(&this) else {
+        let Ok(Reading::Read { facts, started }) = read_process(&this, true) else {
             panic!("this process is alive");
         };
         assert_eq!(facts.uid, rustix::process::geteuid().as_raw());
         assert!(started > Duration::ZERO && started <= crate::clock::boot_now());
         let pid = std::process::id();
         assert_eq!(
-            read(Path::new("/proc"), pid, &id()),
+            read(Path::new("/proc"), pid, &id(), false),
             Reading::Unavailable(Unavailable::OtherProcess)
         );
     }

@@ -2,6 +2,7 @@
 
 pub mod spec;
 
+pub mod adopt;
 pub mod compose;
 pub mod reconcile;
 

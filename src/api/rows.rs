@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{About, EngineBody, Row, ServiceBody, Snapshot, StatusBody, SupervisorBody};
 use crate::reconcile::{ReplicaStatus, ServiceStatus, Stage, Status, Time};
+use crate::report;
 use crate::spec::ServiceName;
 
 /// Every replica in the order of service and serial; after those of its service, one row for every missing one.
@@ -18,6 +19,12 @@ pub fn rows(status: &Status, now: Time) -> Vec<Row> {
         let row = missing(name, service, now);
         rows.extend((0..service.missing).map(|_| (name, row.clone())));
     }
+    rows.extend(
+        status
+            .refused
+            .iter()
+            .map(|(unit, why)| (unit, refused(unit, why))),
+    );
     // Stable: the order within a service stays.
     rows.sort_by_key(|(service, _)| *service);
     rows.into_iter().map(|(_, row)| row).collect()
@@ -40,6 +47,14 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             .iter()
             .filter(|replica| replica.is_unverified())
             .map(|replica| replica.replica.to_string())
+            .collect(),
+        outside: status
+            .outside
+            .iter()
+            .map(|meddling| {
+                let ago = report::duration(Duration::from_secs(now.since(meddling.at).as_secs()));
+                format!("{} {ago} ago", meddling.what)
+            })
             .collect(),
         services: status
             .services
@@ -83,6 +98,21 @@ fn missing(name: &ServiceName, service: &ServiceStatus, now: Time) -> Row {
         ttl_remaining_seconds: None,
         generation: service.generation.map(|generation| generation.0),
         waiting_on: service.waiting_on.as_ref().map(|on| on.describe(now)),
+    }
+}
+
+/// A container of docker compose that is left as it is.
+fn refused(unit: &ServiceName, why: &str) -> Row {
+    Row {
+        service: unit.to_string(),
+        replica: None,
+        container_id: None,
+        stage: "refused".to_owned(),
+        ready: false,
+        age_seconds: None,
+        ttl_remaining_seconds: None,
+        generation: None,
+        waiting_on: Some(why.to_owned()),
     }
 }
 

@@ -258,9 +258,14 @@ impl Server {
             .keys()
             .map(ServiceName::as_str)
             .collect();
+        // A service of docker compose means all of its containers.
+        let services = snapshot.status.services.values();
+        let of: Vec<&str> = services
+            .filter_map(|service| service.of.as_ref().map(ServiceName::as_str))
+            .collect();
         let unknown: Vec<String> = names
             .iter()
-            .filter(|name| !known.contains(&name.as_str()))
+            .filter(|name| !known.contains(&name.as_str()) && !of.contains(&name.as_str()))
             .map(|name| format!("`{name}`"))
             .collect();
         if unknown.is_empty() {

@@ -22,6 +22,9 @@ pub struct StatusBody {
     pub replicas: Vec<Row>,
     /// Replicas whose hardening could not be verified in the kernel: `/proc` is not the engine's host's.
     pub unverified: Vec<String>,
+    /// What somebody else stopped or removed in the last minutes, for people, the oldest first.
+    #[serde(default)]
+    pub outside: Vec<String>,
     /// Every service of the file that is a phoenix.
     pub services: BTreeMap<String, ServiceBody>,
     /// Who answers.

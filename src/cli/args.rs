@@ -9,7 +9,8 @@ use clap_complete::Shell;
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 wrong input or an unmet wish, 2 unexpected.
 Environment: DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH, DOCKER_API_VERSION,
-COMPOSE_PROJECT_NAME, PHOENIXD_STATE_DIR, RUST_LOG, NO_COLOR.";
+COMPOSE_FILE, COMPOSE_PATH_SEPARATOR, COMPOSE_ENV_FILES, COMPOSE_DISABLE_ENV_FILE,
+COMPOSE_PROFILES, COMPOSE_PROJECT_NAME, PHOENIXD_STATE_DIR, RUST_LOG, NO_COLOR.";
 
 /// Runs the services of a Compose file as phoenixes: immutable, hardened containers that live for a TTL, then a fresh
 /// one rises, proves its health, takes the traffic, and the old one is removed.
@@ -39,6 +40,15 @@ pub(super) struct Global {
     /// Project name [default: the file's `name`, else its directory's]
     #[arg(short, long, value_name = "PROJECT", global = true)]
     pub(super) project: Option<String>,
+    /// File of variables; later ones win [default: `.env` in the project's directory]
+    #[arg(long = "env-file", value_name = "FILE", global = true)]
+    pub(super) env_files: Vec<PathBuf>,
+    /// Where relative paths of the file start [default: the directory of the first file]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) project_directory: Option<PathBuf>,
+    /// Active profile; repeat for more. Phoenixes are taken whatever their profiles are
+    #[arg(long = "profile", value_name = "PROFILE", global = true)]
+    pub(super) profiles: Vec<String>,
     /// Engine to connect to, as `unix:///path` or `tcp://host:port` [default: `DOCKER_HOST`, else /var/run/docker.sock]
     #[arg(long, value_name = "URL", global = true)]
     pub(super) docker_host: Option<String>,
@@ -57,7 +67,7 @@ pub(super) struct Global {
 /// `docker compose logs` has.
 #[derive(Debug, Default, Args)]
 pub(super) struct Files {
-    /// Compose file; merging several is not supported yet [default: compose.yaml, compose.yml, docker-compose.yaml or docker-compose.yml]
+    /// Compose file; repeat to lay more over it [default: compose.yaml, compose.yml, docker-compose.yml or docker-compose.yaml, with its override file]
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
@@ -65,7 +75,7 @@ pub(super) struct Files {
 /// The same where `-f` means something else.
 #[derive(Debug, Default, Args)]
 pub(super) struct LongFiles {
-    /// Compose file; merging several is not supported yet
+    /// Compose file; repeat to lay more over it
     #[arg(long = "file", value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
@@ -87,9 +97,20 @@ pub(super) enum Command {
         /// Where the project is defined.
         #[command(flatten)]
         files: Files,
+        /// Build every image that has a `build`, also where the engine has it
+        #[arg(long)]
+        build: bool,
         /// Remove everything at the end instead of leaving the replicas running
         #[arg(long)]
         down_on_exit: bool,
+    },
+    /// Take over containers of docker compose that carry the label `phoenixd.ttl`, and supervise them in the foreground
+    Adopt {
+        /// Compose services; all with the label when none is named
+        services: Vec<String>,
+        /// Print what would be kept, hardened and refused; change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Drain, stop and remove everything of the project that phoenixd made, and nothing else
     Down {
@@ -105,6 +126,18 @@ pub(super) enum Command {
         /// Where the project is defined.
         #[command(flatten)]
         files: Files,
+    },
+    /// Print the file as docker compose understands it, all services included; needs no engine
+    Config {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// How it looks
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ConfigFormat::Yaml)]
+        format: ConfigFormat,
+        /// Print the names of the services only, one on each line
+        #[arg(long)]
+        services: bool,
     },
     /// Print what would be done now, and why; change nothing
     Plan {
@@ -143,6 +176,8 @@ pub(super) enum Command {
     },
     /// Run a self-made service before your eyes: 2 replicas, TTL 30 s, recycled under load until Ctrl-C
     Demo(DemoArgs),
+    /// Print the JSON Schema of `x-phoenix`, with which editors complete and check it
+    Schema,
     /// Print shell completions
     Completions {
         /// The shell
@@ -164,6 +199,15 @@ pub(super) struct DemoArgs {
     /// End by itself after so many recycled replicas
     #[arg(long, value_name = "N")]
     pub(super) recycles: Option<u64>,
+}
+
+/// How a resolved file looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum ConfigFormat {
+    /// As `docker compose config`.
+    Yaml,
+    /// As `docker compose config --format json`.
+    Json,
 }
 
 /// How a plan looks.

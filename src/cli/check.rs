@@ -13,7 +13,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Complaint> {
     let loaded = context.load()?;
     let resolved = runtime()?.block_on(async {
         let connected = context.connect().await?;
-        context.resolve(&connected.docker, &loaded).await
+        context.resolve(&connected, &loaded).await
     })?;
     print(&verdict(&resolved)).map_err(super::cannot_print)?;
     Ok(Exit::Success)

@@ -1,15 +1,19 @@
 //! What every command starts from: flags and environment joined, the project, the engine, the runtime.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::Global;
+use super::find::Selection;
 use super::load::{self, Loaded};
 use super::logging;
 use super::output::{Complaint, complain};
+use crate::compose::{Format, Printed};
 use crate::config::{EngineSettings, Environment, StateDir};
-use crate::daemon::{EngineIdentity, NeverPull, ResolvedProject, resolve};
+use crate::daemon::{
+    EngineIdentity, FileAccess, FileKey, FileStore, NeverPull, ResolvedProject, resolve,
+};
 use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
 use crate::report::{self, Chain};
 use crate::spec::{Diagnostic, ProjectName};
@@ -18,8 +22,7 @@ use crate::spec::{Diagnostic, ProjectName};
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) environment: Environment,
-    files: Vec<PathBuf>,
-    project: Option<String>,
+    selection: Selection,
     docker_host: Option<String>,
     state_dir: PathBuf,
     color: bool,
@@ -31,6 +34,7 @@ pub(super) struct Context {
 pub(super) struct Connected {
     pub(super) docker: Arc<Docker>,
     pub(super) identity: EngineIdentity,
+    files: FileAccess,
 }
 
 impl Context {
@@ -43,9 +47,15 @@ impl Context {
         let color = io::stderr().is_terminal() && environment.wants_color();
         let mut all = global.files.files.clone();
         all.extend(files);
-        Self {
+        let selection = Selection {
             files: all,
             project: global.project.clone(),
+            env_files: global.env_files.clone(),
+            directory: global.project_directory.clone(),
+            profiles: global.profiles.clone(),
+        };
+        Self {
+            selection,
             docker_host: global.docker_host.clone(),
             state_dir,
             color,
@@ -57,8 +67,10 @@ impl Context {
     /// The same for another file and project, as the demo needs it.
     pub(super) fn with_project(&self, file: PathBuf) -> Self {
         Self {
-            files: vec![file],
-            project: None,
+            selection: Selection {
+                files: vec![file],
+                ..Selection::default()
+            },
             state_dir: self.state_dir.clone(),
             environment: self.environment.clone(),
             docker_host: self.docker_host.clone(),
@@ -74,8 +86,7 @@ impl Context {
     /// The project of the Compose files; warnings are said.
     pub(super) fn load(&self) -> Result<Loaded, Complaint> {
         let loaded = load::load(
-            &self.files,
-            self.project.as_deref(),
+            &self.selection,
             &self.environment,
             &self.environment.engine(self.docker_host.as_deref()),
             self.color,
@@ -86,11 +97,24 @@ impl Context {
         Ok(loaded)
     }
 
+    /// The resolved model of the Compose files; warnings are said.
+    pub(super) fn config(&self, format: Format) -> Result<Printed, Complaint> {
+        let engine = self.environment.engine(self.docker_host.as_deref());
+        let (printed, warnings) = load::config(
+            &self.selection,
+            &self.environment,
+            &engine,
+            format,
+            self.color,
+        )?;
+        complain(&warnings);
+        Ok(printed)
+    }
+
     /// The same where the file is only of help: `None` when it cannot be used.
     pub(super) fn load_quietly(&self) -> Option<Loaded> {
         load::load(
-            &self.files,
-            self.project.as_deref(),
+            &self.selection,
             &self.environment,
             &self.environment.engine(self.docker_host.as_deref()),
             self.color,
@@ -98,16 +122,53 @@ impl Context {
         .ok()
     }
 
-    /// The project's name: from `-p` alone where it is given, else from the file.
+    /// The project that the flag names, else `COMPOSE_PROJECT_NAME`; no file is asked.
+    pub(super) fn project_flag(&self) -> Result<Option<ProjectName>, Complaint> {
+        let variables = self.environment.variables();
+        let named = variables
+            .get("COMPOSE_PROJECT_NAME")
+            .filter(|name| !name.is_empty());
+        match self.selection.project.as_ref().or(named) {
+            Some(name) if ProjectName::is_valid(name) => Ok(Some(ProjectName::new(name.clone()))),
+            Some(name) => Err(Complaint::unmet(format!(
+                "`{}` is not a project name",
+                report::escape(name)
+            ))
+            .hint(ProjectName::RULE)),
+            None => Ok(None),
+        }
+    }
+
+    /// The engine's socket, resolved, where it is one of this host.
+    pub(super) fn engine_socket(&self) -> Option<PathBuf> {
+        let settings = self.environment.engine(self.docker_host.as_deref());
+        let path = match settings.host.as_deref() {
+            None => "/var/run/docker.sock",
+            Some(host) => host.strip_prefix("unix://")?,
+        };
+        std::path::Path::new(path).canonicalize().ok()
+    }
+
+    /// The name that the Compose files give the project, where there are any; nothing else in them has to be right.
+    pub(super) fn name_in_files(&self) -> Option<ProjectName> {
+        let engine = self.environment.engine(self.docker_host.as_deref());
+        load::name(&self.selection, &self.environment, &engine)
+    }
+
+    /// The project's name: from `-p` alone where it is given, else from the files, which may lack a secret or a variable
+    /// that only `up` needs.
     pub(super) fn project_name(&self) -> Result<ProjectName, Complaint> {
-        match &self.project {
+        match &self.selection.project {
             Some(name) if ProjectName::is_valid(name) => Ok(ProjectName::new(name.clone())),
             Some(name) => Err(Complaint::unmet(format!(
                 "`{}` is not a project name",
                 report::escape(name)
             ))
             .hint(ProjectName::RULE)),
-            None => Ok(self.load()?.project.name),
+            None => match self.name_in_files() {
+                Some(name) => Ok(name),
+                None => Ok(self.load()?.project.name),
+            },
         }
     }
 
@@ -127,6 +188,10 @@ impl Context {
             .info()
             .await
             .map_err(|error| engine_complaint(&error))?;
+        let files = FileAccess {
+            hidden: docker.sees_no_files(&info),
+            maps_users: info.userns_remap || info.rootless,
+        };
         let identity = EngineIdentity {
             id: info.id,
             version: docker.about().version.clone(),
@@ -135,17 +200,75 @@ impl Context {
         Ok(Connected {
             docker: Arc::new(docker),
             identity,
+            files,
         })
     }
 
-    /// Joins the project with its images, without pulling.
+    /// Joins the project with its images, without pulling and without writing anything.
     pub(super) async fn resolve(
         &self,
-        docker: &Docker,
+        connected: &Connected,
         loaded: &Loaded,
     ) -> Result<ResolvedProject, Complaint> {
-        let resolved = resolve(docker, &loaded.project, &NeverPull).await;
-        Self::resolved(loaded, resolved)
+        let resolved = resolve(&*connected.docker, &loaded.project, &NeverPull).await;
+        let resolved = Self::resolved(loaded, resolved)?;
+        self.place_files(loaded, resolved, connected, FileKey::read)
+    }
+
+    /// Gives secrets and configs their places. Where no key is to be had yet, it is one for this time: nothing was made with
+    /// another one.
+    fn place_files(
+        &self,
+        loaded: &Loaded,
+        mut resolved: ResolvedProject,
+        connected: &Connected,
+        key: impl FnOnce(&Path) -> io::Result<Option<FileKey>>,
+    ) -> Result<ResolvedProject, Complaint> {
+        if !resolved.has_files() {
+            return Ok(resolved);
+        }
+        let refused = resolved.refused_files(&connected.files);
+        if !refused.is_empty() {
+            return Err(Complaint::diagnostics(loaded.render(&refused)));
+        }
+        let project = &resolved.project.name;
+        let path = self.state(project).files_key();
+        let cannot = |error: io::Error| {
+            Complaint::unmet(format!("cannot use the key {}: {error}", path.display())).hint(
+                "remove it if it is damaged: the next `up` makes a new one, and replaces the replicas",
+            )
+        };
+        let key = match key(&path).map_err(cannot)? {
+            Some(key) => key,
+            None => FileKey::random().map_err(cannot)?,
+        };
+        let store = self.file_store(project, connected)?;
+        resolved.place_files(&store, &key);
+        Ok(resolved)
+    }
+
+    /// The same for a supervisor, which makes the key.
+    pub(super) fn place_files_for_good(
+        &self,
+        loaded: &Loaded,
+        resolved: ResolvedProject,
+        connected: &Connected,
+    ) -> Result<ResolvedProject, Complaint> {
+        let make = |path: &Path| FileKey::read_or_make(path).map(Some);
+        self.place_files(loaded, resolved, connected, make)
+    }
+
+    /// Where the copies of secrets and configs are.
+    pub(super) fn file_store(
+        &self,
+        project: &ProjectName,
+        connected: &Connected,
+    ) -> Result<FileStore, Complaint> {
+        let runtime_dir = self.environment.runtime_dir();
+        let base = runtime_dir.as_ref().unwrap_or(&self.state_dir);
+        FileStore::new(base, project, &connected.identity.id).map_err(|error| {
+            Complaint::unexpected(format!("cannot tell the working directory: {error}"))
+        })
     }
 
     /// Says what was found on the way to a resolved project.
@@ -161,7 +284,7 @@ impl Context {
                 }
                 Ok(resolved)
             }
-            None => Err(Complaint::unmet(loaded.render(&diagnostics))),
+            None => Err(Complaint::diagnostics(loaded.render(&diagnostics))),
         }
     }
 }

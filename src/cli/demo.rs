@@ -50,6 +50,12 @@ pub(super) fn app() -> Result<Exit, Complaint> {
         mischief: variable(project::MISCHIEF_VARIABLE).is_some(),
         clock: clock::boot_now,
     };
+    // The only line of its log: who looks into the container's has to find something.
+    print(&format!(
+        "demo application {}, port {}\n",
+        settings.container, settings.port
+    ))
+    .map_err(super::cannot_print)?;
     match runtime()?.block_on(app::serve(settings)) {
         Ok(()) => Ok(Exit::Success),
         Err(error) => Err(Complaint::unmet(Chain(&error).to_string())),
@@ -115,7 +121,7 @@ async fn perform(
     std::fs::write(&file, text).map_err(|error| unexpected(&error))?;
     let context = context.with_project(file.clone());
     let loaded = context.load()?;
-    let resolved = context.resolve(&connected.docker, &loaded).await?;
+    let resolved = context.resolve(connected, &loaded).await?;
 
     let stop = Stop::default();
     let signals = on_signals(stop.clone(), true)?;

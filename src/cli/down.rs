@@ -19,11 +19,13 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
             Err(error) => return Err(api_complaint(&error)),
         }
         let connected = context.connect().await?;
+        let files = context.file_store(&project, &connected)?;
         let stop = Stop::default();
         let around = Surroundings {
             engine: connected.docker,
             identity: connected.identity,
             state,
+            files,
             stop: stop.clone(),
             command: Some(Command::Down { volumes }),
             status: new_status(),

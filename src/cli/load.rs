@@ -1,25 +1,17 @@
-//! From flags to a project: finds the Compose files, reads them, and renders what is wrong with them.
+//! From flags to a project: reads it, and renders what is wrong with it.
+//!
+//! Not here: where its files are (`find`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::find::{Selection, find, read_file};
 use super::output::Complaint;
-use crate::compose::{self, Files, Input, ReadError, SourceFile};
+use crate::compose::{self, Files, Format, Input, Printed, ReadError, SourceFile};
 use crate::config::{EngineSettings, Environment};
 use crate::report;
-use crate::spec::{self, Diagnostic, Project};
-
-/// The names that are looked for, in this order (Compose Specification, *Compose file*).
-const DEFAULT_NAMES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-];
-/// What is read of a file at most. `compose` refuses anything near it; this only keeps a huge file out of memory.
-const READ_LIMIT_BYTES: u64 = 4 << 20;
+use crate::spec::{self, Diagnostic, Project, ProjectName};
 
 /// A project with the text of its files, for excerpts.
 #[derive(Debug)]
@@ -47,48 +39,18 @@ impl Loaded {
 /// # Errors
 /// Everything that is wrong with the files, rendered.
 pub(super) fn load(
-    files: &[PathBuf],
-    project: Option<&str>,
+    selection: &Selection,
     environment: &Environment,
     engine: &EngineSettings,
     color: bool,
 ) -> Result<Loaded, Complaint> {
-    let files = if files.is_empty() {
-        vec![find_default()?]
-    } else {
-        files.to_vec()
-    };
-    let mut sources = Sources::new();
-    let mut read = Vec::new();
-    for path in &files {
-        let text = read_file(path).map_err(|error| cannot_read(path, &error))?;
-        sources.insert(path.clone(), String::from_utf8_lossy(&text).into_owned());
-        read.push(SourceFile {
-            path: path.clone(),
-            text,
-        });
-    }
-    let working_dir = files
-        .first()
-        .and_then(|path| path.parent())
-        .unwrap_or(Path::new(""));
-    let working_dir = std::path::absolute(working_dir_or_here(working_dir)).map_err(|error| {
-        Complaint::unexpected(format!("cannot tell the working directory: {error}"))
-    })?;
-    let input = Input {
-        files: read,
-        project_name: project
-            .map(str::to_owned)
-            .or_else(|| environment.project_name()),
-        working_dir,
-        environment: environment.variables().clone(),
-    };
-    let socket = engine
-        .host
-        .as_deref()
-        .and_then(|host| host.strip_prefix("unix://"));
-    let engine_socket = socket.map(PathBuf::from);
-    let (project, diagnostics) = compose::load(&input, &HostFiles { engine_socket });
+    let opened = open(selection, environment, engine)?;
+    let mut sources = opened.sources;
+    let mut texts = Vec::new();
+    let (project, problems) = compose::load_with_texts(&opened.input, &opened.files, &mut texts);
+    sources.extend(texts.into_iter().map(text_of));
+    let mut diagnostics = opened.diagnostics;
+    diagnostics.extend(problems);
     match project {
         Some(project) if !spec::has_errors(&diagnostics) => Ok(Loaded {
             project,
@@ -96,7 +58,7 @@ pub(super) fn load(
             sources,
             color,
         }),
-        _ => Err(Complaint::unmet(report::render(
+        _ => Err(Complaint::diagnostics(report::render(
             &diagnostics,
             &sources,
             color,
@@ -104,52 +66,83 @@ pub(super) fn load(
     }
 }
 
-fn working_dir_or_here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() {
-        Path::new(".")
+/// The resolved model of the project that the flags name, and its warnings, rendered.
+///
+/// # Errors
+/// Everything that is wrong with the files, rendered.
+pub(super) fn config(
+    selection: &Selection,
+    environment: &Environment,
+    engine: &EngineSettings,
+    format: Format,
+    color: bool,
+) -> Result<(Printed, String), Complaint> {
+    let opened = open(selection, environment, engine)?;
+    let mut sources = opened.sources;
+    let mut texts = Vec::new();
+    let (printed, problems) = compose::config(&opened.input, &opened.files, &mut texts, format);
+    sources.extend(texts.into_iter().map(text_of));
+    let mut diagnostics = opened.diagnostics;
+    diagnostics.extend(problems);
+    let text = if diagnostics.is_empty() {
+        String::new()
     } else {
-        path
+        report::render(&diagnostics, &sources, color)
+    };
+    match printed {
+        Some(printed) if !spec::has_errors(&diagnostics) => Ok((printed, text)),
+        _ => Err(Complaint::diagnostics(text)),
     }
 }
 
-fn find_default() -> Result<PathBuf, Complaint> {
-    let found = DEFAULT_NAMES
-        .iter()
-        .map(PathBuf::from)
-        .find(|path| path.is_file());
-    found.ok_or_else(|| {
-        Complaint::unmet(format!(
-            "there is no Compose file here: none of {}",
-            DEFAULT_NAMES.join(", ")
-        ))
-        .hint("name one with `-f FILE`, or change to its directory")
+/// The name of the project that the flags name, where its files are there and say one.
+pub(super) fn name(
+    selection: &Selection,
+    environment: &Environment,
+    engine: &EngineSettings,
+) -> Option<ProjectName> {
+    compose::project_name(&open(selection, environment, engine).ok()?.input)
+}
+
+/// What a project is read from.
+struct Opened {
+    input: Input,
+    files: HostFiles,
+    sources: Sources,
+    diagnostics: Vec<Diagnostic>,
+}
+
+fn open(
+    selection: &Selection,
+    environment: &Environment,
+    engine: &EngineSettings,
+) -> Result<Opened, Complaint> {
+    let found = find(selection, environment)?;
+    let sources = found.files.iter().cloned().map(text_of).collect();
+    let input = Input {
+        files: found.files,
+        project_name: selection.project.clone(),
+        working_dir: found.working_dir,
+        current_dir: found.current_dir,
+        environment: found.variables,
+        profiles: found.profiles,
+    };
+    let socket = engine
+        .host
+        .as_deref()
+        .and_then(|host| host.strip_prefix("unix://"));
+    let engine_socket = socket.map(PathBuf::from);
+    Ok(Opened {
+        input,
+        files: HostFiles { engine_socket },
+        sources,
+        diagnostics: found.diagnostics,
     })
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Complaint {
-    let complaint = Complaint::unmet(format!(
-        "cannot read `{}`: {error}",
-        report::escape(&path.to_string_lossy())
-    ));
-    if error.kind() == io::ErrorKind::NotFound {
-        complaint.hint("check the path given with `-f`")
-    } else {
-        complaint
-    }
-}
-
-/// At most a little more than `compose` accepts: the rest of a huge file is of no use.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::IsADirectory,
-            "it is a directory",
-        ));
-    }
-    let mut text = Vec::new();
-    file.take(READ_LIMIT_BYTES).read_to_end(&mut text)?;
-    Ok(text)
+fn text_of(file: SourceFile) -> (PathBuf, String) {
+    let text = String::from_utf8_lossy(&file.text).into_owned();
+    (file.path, text)
 }
 
 /// The host's files, for `env_file` and symlinks.

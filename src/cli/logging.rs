@@ -35,6 +35,8 @@ pub(super) fn init(format: LogFormat, verbose: u8, is_daemon: bool, environment:
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Nobody reads stderr any more: then nobody reads of that, either, and supervision goes on.
+        .log_internal_errors(false)
         .with_ansi(color)
         .with_target(false);
     // A second call, as tests make, keeps the first.

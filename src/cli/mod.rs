@@ -1,17 +1,21 @@
 //! The command line: parses, runs a command, says what went wrong, and ends with an exit code that is a type.
 
+mod adopt;
 mod args;
 mod check;
+mod config;
 mod context;
 mod demo;
 mod down;
 mod events;
+mod find;
 mod load;
 mod logging;
 mod output;
 mod plan;
 mod ps;
 mod recycle;
+mod schema;
 mod up;
 
 use std::process::ExitCode;
@@ -71,14 +75,24 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
             }
             print_bytes(&text)
         }
+        Command::Schema => schema::run(),
         Command::DemoApp => demo::app(),
         Command::Demo(args) => demo::run(&context(Vec::new()), &args),
         Command::Up {
             files,
+            build,
             down_on_exit,
-        } => up::run(&context(files.files), down_on_exit),
+        } => up::run(&context(files.files), build, down_on_exit),
+        Command::Adopt { services, dry_run } => {
+            adopt::run(&context(Vec::new()), &services, dry_run)
+        }
         Command::Down { files, volumes } => down::run(&context(files.files), volumes),
         Command::Check { files } => check::run(&context(files.files)),
+        Command::Config {
+            files,
+            format,
+            services,
+        } => config::run(&context(files.files), format, services),
         Command::Plan { files, format } => plan::run(&context(files.files), format),
         Command::Ps { files, format } => ps::run(&context(files.files), format),
         Command::Recycle { files, services } => recycle::run(&context(files.files), &services),

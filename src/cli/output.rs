@@ -33,6 +33,8 @@ pub(super) struct Complaint {
     pub(super) text: String,
     /// What to do.
     pub(super) hint: Option<String>,
+    /// Whether the text says by itself what is an error and what is a warning.
+    is_diagnostics: bool,
 }
 
 impl Complaint {
@@ -42,6 +44,15 @@ impl Complaint {
             exit: Exit::Unmet,
             text: text.into(),
             hint: None,
+            is_diagnostics: false,
+        }
+    }
+
+    /// The same, of which the text is rendered diagnostics.
+    pub(super) fn diagnostics(text: impl Into<String>) -> Self {
+        Self {
+            is_diagnostics: true,
+            ..Self::unmet(text)
         }
     }
 
@@ -51,6 +62,7 @@ impl Complaint {
             exit: Exit::Unexpected,
             text: text.into(),
             hint: None,
+            is_diagnostics: false,
         }
     }
 
@@ -63,7 +75,7 @@ impl Complaint {
 
     /// The text for stderr: an error, a blank line, a hint.
     pub(super) fn render(&self) -> String {
-        let mut text = if self.text.starts_with("error") {
+        let mut text = if self.is_diagnostics {
             self.text.clone()
         } else {
             format!("error: {}", self.text)

@@ -10,10 +10,12 @@ use super::args::PlanFormat;
 use super::context::{Context, engine_complaint, runtime};
 use super::output::{Complaint, Exit, print};
 use crate::api::Client;
-use crate::daemon::{Preview, ResolvedProject, preview};
+use crate::daemon::{Preview, ResolvedProject, ToBuild, preview, to_build};
 use crate::docker::{Birth, body_json, connect_json};
 use crate::reconcile::Action;
-use crate::spec::{Generation, ReplicaName, Serial, ServiceName};
+use crate::spec::{
+    BornAfter, ContainerSpec, FileMount, Generation, Project, ReplicaName, Serial, ServiceName,
+};
 
 pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complaint> {
     context.log(false);
@@ -23,7 +25,16 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
         // What its replicas wait on is known to the supervisor alone: it probes them.
         let is_supervised = Client::connect(socket).await.is_ok();
         let connected = context.connect().await?;
-        let resolved = context.resolve(&connected.docker, &loaded).await?;
+        let builds = to_build(&*connected.docker, &loaded.project)
+            .await
+            .map_err(|error| engine_complaint(&error))?;
+        if builds.iter().any(|one| one.is_missing) {
+            return Ok(match format {
+                PlanFormat::Text => builds_as_text(&builds) + UNKNOWN,
+                PlanFormat::Json => nothing_but_builds(&loaded.project, &builds),
+            });
+        }
+        let resolved = context.resolve(&connected, &loaded).await?;
         let preview = preview(
             &*connected.docker,
             &resolved.project.name,
@@ -33,15 +44,58 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
         .await
         .map_err(|error| engine_complaint(&error))?;
         Ok(match format {
-            PlanFormat::Text => as_text(&preview, is_supervised),
-            PlanFormat::Json => as_json(&preview, &resolved),
+            PlanFormat::Text => builds_as_text(&builds) + &as_text(&preview, is_supervised),
+            PlanFormat::Json => as_json(&preview, &resolved, &builds),
         })
     })?;
     print(&text).map_err(super::cannot_print)?;
     Ok(Exit::Success)
 }
 
-fn as_text(preview: &Preview, is_supervised: bool) -> String {
+/// What a plan says where an image is not built yet.
+const UNKNOWN: &str = "what follows depends on what is built\n";
+
+fn builds_as_text(builds: &[ToBuild<'_>]) -> String {
+    let mut text = String::new();
+    for one in builds {
+        let (name, image) = (&one.service.name, &one.service.container.image);
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "{name}: would build image {image}: {}", why(one));
+    }
+    text
+}
+
+fn why(one: &ToBuild<'_>) -> &'static str {
+    if one.is_missing {
+        "the engine does not have it"
+    } else {
+        "`pull_policy: build`"
+    }
+}
+
+fn builds_as_json(builds: &[ToBuild<'_>]) -> Vec<Value> {
+    let one = |one: &ToBuild<'_>| {
+        json!({
+            "service": one.service.name.as_str(),
+            "image": one.service.container.image.as_str(),
+            "reason": why(one),
+        })
+    };
+    builds.iter().map(one).collect()
+}
+
+fn nothing_but_builds(project: &Project, builds: &[ToBuild<'_>]) -> String {
+    let plan = json!({
+        "project": project.name.as_str(),
+        "builds": builds_as_json(builds),
+        "actions": [],
+        "create": {},
+        "connect": {},
+    });
+    format!("{plan:#}\n")
+}
+
+pub(super) fn as_text(preview: &Preview, is_supervised: bool) -> String {
     let mut text = String::new();
     for planned in &preview.actions {
         // Writing to a string cannot fail.
@@ -49,12 +103,7 @@ fn as_text(preview: &Preview, is_supervised: bool) -> String {
     }
     for row in preview.status.replicas.iter().filter(|_| !is_supervised) {
         if let Some(waits) = &row.waiting_on {
-            _ = writeln!(
-                text,
-                "{} waits: {}",
-                row.replica,
-                waits.describe(preview.now)
-            );
+            _ = writeln!(text, "{}", waits.sentence(&row.replica, preview.now));
         }
     }
     for (name, service) in &preview.status.services {
@@ -64,7 +113,7 @@ fn as_text(preview: &Preview, is_supervised: bool) -> String {
                 .iter()
                 .all(|planned| planned.action.service() != Some(name))
         {
-            _ = writeln!(text, "{name} waits: {}", waits.describe(preview.now));
+            _ = writeln!(text, "{}", waits.sentence(name, preview.now));
         }
     }
     if text.is_empty() {
@@ -73,7 +122,7 @@ fn as_text(preview: &Preview, is_supervised: bool) -> String {
     text
 }
 
-fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
+fn as_json(preview: &Preview, resolved: &ResolvedProject, builds: &[ToBuild<'_>]) -> String {
     let actions: Vec<Value> = preview
         .actions
         .iter()
@@ -98,13 +147,36 @@ fn as_json(preview: &Preview, resolved: &ResolvedProject) -> String {
         .iter()
         .map(|(name, service)| (name.as_str(), connect_json(&service.container)))
         .collect();
+    let files: BTreeMap<&str, Vec<Value>> = resolved
+        .services
+        .iter()
+        .filter(|(_, service)| !service.container.files.is_empty())
+        .map(|(name, service)| (name.as_str(), files_of(&service.container)))
+        .collect();
     let plan = json!({
         "project": resolved.project.name.as_str(),
+        "builds": builds_as_json(builds),
         "actions": actions,
+        "files": files,
         "create": bodies,
         "connect": connects,
     });
     format!("{plan:#}\n")
+}
+
+/// What a service's secrets and configs are called and where they are seen; never what is in them.
+fn files_of(container: &ContainerSpec) -> Vec<Value> {
+    let one = |file: &FileMount| {
+        json!({
+            "kind": file.kind.to_string(),
+            "name": file.name,
+            "target": file.target,
+            "mode": format!("{:04o}", file.mode),
+            "uid": file.uid,
+            "gid": file.gid,
+        })
+    };
+    container.files.iter().map(one).collect()
 }
 
 /// The body of the service's next birth: of the planned one, else of the one that would come next.
@@ -113,12 +185,13 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
         let Action::Create {
             replica,
             generation,
+            born_after,
             ..
         } = &planned.action
         else {
             return None;
         };
-        (replica.service == *name).then(|| (replica.clone(), *generation))
+        (replica.service == *name).then(|| (replica.clone(), *generation, born_after.clone()))
     });
     let rows = || {
         preview
@@ -127,7 +200,7 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
             .iter()
             .filter(|row| row.replica.service == *name)
     };
-    let (replica, generation) = planned.unwrap_or_else(|| {
+    let (replica, generation, born_after) = planned.unwrap_or_else(|| {
         let last = rows()
             .map(|row| row.replica.serial)
             .max()
@@ -140,6 +213,7 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
         (
             ReplicaName::new(name.clone(), last.next()),
             generation.unwrap_or(Generation(1)),
+            BornAfter::default(),
         )
     });
     let wanted = resolved.wanted();
@@ -153,5 +227,6 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
         spec_hash: desired.spec_hash.clone(),
         container: Arc::new(service.container.clone()),
         image: None,
+        born_after,
     })
 }

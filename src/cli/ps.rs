@@ -15,6 +15,9 @@ use crate::docker::Scope;
 use crate::report;
 use crate::spec::ProjectName;
 
+/// How many lines about what somebody else did.
+const MEDDLING_LINES: usize = 4;
+
 pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint> {
     context.log(false);
     let project = context.project_name()?;
@@ -40,6 +43,9 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
                 report::escape(&status.unverified.join(", "))
             ));
         }
+        for line in meddling(&status.outside) {
+            complain(&line);
+        }
         Ok(status.replicas)
     })?;
     let text = match format {
@@ -50,6 +56,20 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
     Ok(Exit::Success)
 }
 
+/// The newest of what somebody else did.
+fn meddling(outside: &[String]) -> Vec<String> {
+    let more = outside.len().saturating_sub(MEDDLING_LINES);
+    let mut lines = Vec::new();
+    if more > 0 {
+        lines.push(format!(
+            "note: {more} more things were stopped or removed from outside: `phoenixd events`\n"
+        ));
+    }
+    let newest = outside.iter().skip(more);
+    lines.extend(newest.map(|line| format!("note: {}\n", report::escape(line))));
+    lines
+}
+
 /// What the engine alone knows. The file, where there is one, tells how long each replica may live.
 async fn unsupervised(context: &Context, project: &ProjectName) -> Result<Vec<Row>, Complaint> {
     let connected = context.connect().await?;
@@ -57,11 +77,13 @@ async fn unsupervised(context: &Context, project: &ProjectName) -> Result<Vec<Ro
         project: project.clone(),
         networks: [].into(),
         volumes: [].into(),
+        originals: false,
+        dependencies: [].into(),
     };
     let mut wanted = BTreeMap::new();
     if let Some(loaded) = context.load_quietly() {
         scope = daemon::scope(&loaded.project);
-        if let Ok(resolved) = context.resolve(&connected.docker, &loaded).await {
+        if let Ok(resolved) = context.resolve(&connected, &loaded).await {
             wanted = resolved.wanted();
         }
     }

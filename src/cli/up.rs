@@ -4,28 +4,37 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::context::{Connected, Context, runtime};
 use super::load::Loaded;
 use super::output::{Complaint, Exit, complain};
 use crate::api::Snapshot;
 use crate::daemon::{
-    Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve, supervise,
+    Builds, Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve,
+    supervise,
 };
-use crate::docker::Docker;
+use crate::docker::{BuildError, Docker, ImageOf};
 use crate::edge::BindError;
 use crate::reconcile::Status;
-use crate::report::Chain;
-use crate::spec::{Diagnostic, ImageRef, Service};
+use crate::report::{self, Chain};
+use crate::spec::{Build, Diagnostic, ImageRef, PullPolicy, Service};
 
-pub(super) fn run(context: &Context, down_on_exit: bool) -> Result<Exit, Complaint> {
+/// How many of a failed step's last lines are in the message; the log has all of them.
+const LAST_WORDS: usize = 5;
+
+pub(super) fn run(context: &Context, build: bool, down_on_exit: bool) -> Result<Exit, Complaint> {
     context.log(true);
     let loaded = context.load()?;
     runtime()?.block_on(async {
         let connected = context.connect().await?;
-        let resolved = resolve(&*connected.docker, &loaded.project, &Pull(&connected.docker)).await;
+        let images = Get {
+            docker: &connected.docker,
+            builds: if build { Builds::All } else { Builds::Missing },
+        };
+        let resolved = resolve(&*connected.docker, &loaded.project, &images).await;
         let resolved = Context::resolved(&loaded, resolved)?;
+        let resolved = context.place_files_for_good(&loaded, resolved, &connected)?;
         let stop = Stop::default();
         let signals = on_signals(stop.clone(), down_on_exit)?;
         let status = new_status();
@@ -60,6 +69,7 @@ pub(super) async fn supervised(
         engine: Arc::clone(&connected.docker),
         identity: connected.identity.clone(),
         state: context.state(&resolved.project.name),
+        files: context.file_store(&resolved.project.name, connected)?,
         stop,
         command: None,
         status,
@@ -80,11 +90,13 @@ pub(super) fn say_left(last: &Snapshot) {
 
 pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
     match error {
-        StartError::Externals(diagnostics) => Complaint::unmet(loaded.render(diagnostics)),
+        StartError::Externals(diagnostics) => Complaint::diagnostics(loaded.render(diagnostics)),
         StartError::Port(port) => {
             let publishes = |service: &&Service| service.published.contains(&port.published);
             match loaded.project.services.values().find(publishes) {
-                Some(service) => Complaint::unmet(loaded.render(&[port_taken(service, port)])),
+                Some(service) => {
+                    Complaint::diagnostics(loaded.render(&[port_taken(service, port)]))
+                }
                 None => start_complaint(error),
             }
         }
@@ -92,6 +104,7 @@ pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
         | StartError::Journal(_)
         | StartError::Api(_)
         | StartError::List { .. }
+        | StartError::Files { .. }
         | StartError::Threads(_)
         | StartError::TaskEnded(_) => start_complaint(error),
     }
@@ -114,6 +127,9 @@ pub(super) fn start_complaint(error: &StartError) -> Complaint {
             Complaint::unmet(text).hint("name a directory that you may write to with `--state-dir`")
         }
         StartError::Port(port) => Complaint::unmet(text).hint(port.hint()),
+        StartError::Files { .. } => Complaint::unmet(text).hint(
+            "name a directory that only you may write to, and that the engine sees, with PHOENIXD_RUNTIME_DIR",
+        ),
         StartError::Journal(_)
         | StartError::Api(_)
         | StartError::List { .. }
@@ -161,15 +177,73 @@ pub(super) fn on_signals(
     })
 }
 
-/// Gets images that the engine does not have, as docker compose does.
-pub(super) struct Pull<'a>(pub(super) &'a Docker);
+/// Gets images as docker compose does: from their registry, or by a build.
+struct Get<'a> {
+    docker: &'a Docker,
+    builds: Builds,
+}
 
-impl Missing for Pull<'_> {
-    async fn get(&self, image: &ImageRef) -> Result<(), String> {
+impl Missing for Get<'_> {
+    async fn refresh(&self, service: &Service) -> Result<(), String> {
+        let image = &service.container.image;
+        let is_due = match service.pull {
+            PullPolicy::Always | PullPolicy::Latest => true,
+            PullPolicy::Missing | PullPolicy::Never | PullPolicy::Build => false,
+            PullPolicy::Refresh(after) => {
+                let age = self.docker.image_age(image).await;
+                let age = age.map_err(|error| Chain(&error).to_string())?;
+                age.is_none_or(|age| age > after)
+            }
+        };
+        if !is_due {
+            return Ok(());
+        }
+        match self.get(image, service.container.platform.as_deref()).await {
+            Err(why) if service.pull == PullPolicy::Latest => {
+                warn!(%image, error = why, "not asked for anew: what is there is used");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn get(&self, image: &ImageRef, platform: Option<&str>) -> Result<(), String> {
         info!(%image, "pulling");
-        self.0
-            .pull(image, None, |_| {})
+        self.docker
+            .pull(image, platform, |_| {})
             .await
             .map_err(|error| Chain(&error).to_string())
+    }
+
+    async fn build(&self, of: ImageOf<'_>, build: &Build) -> Result<(), String> {
+        info!(service = %of.service, image = %of.image, "building");
+        let progress = |line: &str| info!(service = %of.service, "{}", report::escape(line));
+        let ended = self.docker.build(of, build, progress).await;
+        if ended.is_ok() {
+            info!(service = %of.service, image = %of.image, "built");
+        }
+        ended.map_err(|error| not_built(&error))
+    }
+
+    fn builds(&self) -> Builds {
+        self.builds
+    }
+}
+
+/// Why an image was not built, with what the failing step said last.
+fn not_built(error: &BuildError) -> String {
+    let why = Chain(error).to_string();
+    let output = match error {
+        BuildError::Step { output, .. } => output.as_slice(),
+        BuildError::Context(_) | BuildError::Engine(_) => &[],
+    };
+    let skipped = output.len().saturating_sub(LAST_WORDS);
+    let last: Vec<_> = (output.iter().skip(skipped))
+        .map(|line| report::escape(line))
+        .collect();
+    if last.is_empty() {
+        why
+    } else {
+        format!("{why}; it said last: {}", last.join(" | "))
     }
 }

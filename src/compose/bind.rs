@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::problems::Problems;
-use super::scalar;
+use super::scalar::{self, Typed};
 use super::suggest;
 use super::tree::{Node, Value};
 use crate::spec::{Place, byte_size, go_duration};
@@ -257,10 +257,13 @@ impl At<'_> {
     /// A whole number between the two.
     pub(super) fn integer(&self, min: i64, max: i64, out: &mut Problems) -> Option<i64> {
         let text = self.text(out)?;
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        // `010` is eight to some readers and ten to others.
-        let is_plain = digits == "0" || !digits.starts_with(['0', '+']);
-        match text.parse().ok().filter(|_| is_plain) {
+        // As docker compose reads it: without quotes by YAML's rules (`010` is eight), in quotes in decimal digits.
+        let number = match scalar::typed(self.node) {
+            Typed::Int(number) => i64::try_from(number).ok(),
+            Typed::Text(text) => text.parse().ok(),
+            Typed::Null | Typed::Bool(_) | Typed::Float(_) | Typed::Date(_) | Typed::Tree => None,
+        };
+        match number {
             Some(number) if (min..=max).contains(&number) => Some(number),
             Some(number) => {
                 let hint = if max == i64::MAX {
@@ -282,7 +285,11 @@ impl At<'_> {
     /// A number of bytes: `64m`.
     pub(super) fn bytes(&self, out: &mut Problems) -> Option<i64> {
         let text = self.text(out)?;
-        let read = byte_size(text).ok();
+        let read = match scalar::typed(self.node) {
+            Typed::Int(number) => i64::try_from(number).ok().filter(|number| *number >= 0),
+            Typed::Text(_) | Typed::Float(_) => byte_size(text).ok(),
+            Typed::Null | Typed::Bool(_) | Typed::Date(_) | Typed::Tree => None,
+        };
         if read.is_none() {
             let message = format!("`{text}` is not a size");
             let hint = "write a number with one of b, k, m, g, t (powers of 1024), such as `512m`";

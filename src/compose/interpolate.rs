@@ -1,9 +1,9 @@
 //! Variables in values, as the Compose Specification has them: `$NAME`, `${NAME}`, `${NAME:-default}`,
 //! `${NAME-default}`, `${NAME:?message}`, `${NAME?message}`, `${NAME:+other}`, `${NAME+other}`, nested; `$$` is `$`.
 //!
-//! A transformation of the tree: keys are left alone, values become text. Only what belongs to a phoenix is
-//! transformed, so that a variable that another service requires is none of our business. Tags that stand for
-//! operations on the tree (`!reset`) end here with an error.
+//! A transformation of the tree: keys are left alone, values become text. The whole file is transformed, as docker
+//! compose does it: a variable that is required by another service is required by the file. Tags end here: those that
+//! have a meaning are gone by now (`load::reset`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,9 +42,9 @@ impl Walk<'_> {
         if let Some(tag) = &at.node.tag {
             self.out.error(
                 at,
-                "not-supported",
-                format!("the tag `{tag}` is not supported yet"),
-                "remove it; quote text that begins with `!`",
+                "invalid-value",
+                format!("the tag `{tag}` has no meaning in a Compose file"),
+                "write `!reset` or `!override`, or quote text that begins with `!`",
             );
         }
         let value = match &at.node.value {
@@ -115,8 +115,6 @@ impl Walk<'_> {
 /// Why a text with variables could not be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Problem {
-    /// A `$` that begins no variable.
-    Dollar,
     /// `${` without `}`.
     Unclosed,
     /// Something else than a name, or an operator that does not exist.
@@ -133,7 +131,6 @@ impl Problem {
     /// What is wrong.
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Dollar => "this `$` begins no variable".to_owned(),
             Self::Unclosed => "`${` without `}`".to_owned(),
             Self::Malformed(text) => format!("`${{{text}}}` is not a variable"),
             Self::Required(name, message) if message.is_empty() => {
@@ -150,9 +147,7 @@ impl Problem {
     /// What to do about it.
     pub(super) fn hint(&self) -> &'static str {
         match self {
-            Self::Dollar | Self::Unclosed => {
-                "write `$$` for a dollar sign, `$NAME` or `${NAME}` for a variable"
-            }
+            Self::Unclosed => "write `$$` for a dollar sign, `$NAME` or `${NAME}` for a variable",
             Self::Malformed(_) => {
                 "write `${NAME}`, `${NAME:-default}`, `${NAME:?message}` or `${NAME:+other}`; `$$` for a dollar sign"
             }
@@ -202,9 +197,11 @@ fn nested(
         } else {
             let (name, tail) = split_name(after);
             if name.is_empty() {
-                return Err(Problem::Dollar);
+                // `$(date)`, `$1`: no variable, and taken as it is.
+                result.push('$');
+            } else {
+                result.push_str(&plain(name, lookup, unset));
             }
-            result.push_str(&plain(name, lookup, unset));
             rest = tail;
         }
     }
@@ -264,22 +261,21 @@ fn plain(name: &str, lookup: &Lookup<'_>, unset: &mut Vec<String>) -> String {
     })
 }
 
-/// Where the brace closes that was opened before the text.
+/// Where the brace closes that was opened before the text: braces in between come in pairs; where they do not, the last
+/// one of the line closes it.
 fn closing_brace(text: &str) -> Option<usize> {
     let mut open = 1_usize;
-    let mut before = ' ';
     for (index, letter) in text.char_indices() {
         match letter {
-            '{' if before == '$' => open += 1,
+            '{' => open += 1,
             '}' => open -= 1,
             _ => {}
         }
         if open == 0 {
             return Some(index);
         }
-        before = letter;
     }
-    None
+    text.lines().next()?.rfind('}')
 }
 
 /// A variable's name, and what follows.

@@ -1,17 +1,19 @@
 //! Compose text -> spec, or diagnostics with `file:line:column`, all of them at once.
 //!
 //! The way of a file: bytes become a tree in which every node knows its place (`yaml`, `tree`); variables are replaced
-//! in the parts that belong to a phoenix (`interpolate`); the tree is bound by hand to the types of `spec` (`project`,
-//! `service`, `phoenix`, `top`). Merging of several files, `extends`, `include` and profiles will be transformations of
-//! the tree before the binding.
+//! (`interpolate`); several files, `extends` and `include` become one tree in long form (`load`); the tree is bound by
+//! hand to the types of `spec` (`project`, `service`, `phoenix`, `top`).
 //!
-//! Pure: the caller reads the Compose files and the environment; `env_file`s and symlinks are asked for through
-//! [`Files`]. Not here: anything that needs an image or an engine (`spec::resolve`), and printing (`report`).
+//! Pure: the caller reads the Compose files, `.env` and the environment; files that these name and symlinks are asked
+//! for through [`Files`]. Not here: anything that needs an image or an engine (`spec::resolve`), and printing (`report`).
 
 mod bind;
 mod dotenv;
 mod image;
+mod input;
 mod interpolate;
+mod load;
+mod model;
 mod paths;
 mod phoenix;
 mod problems;
@@ -21,90 +23,76 @@ mod service;
 mod shell;
 mod suggest;
 mod top;
+mod top_files;
 mod tree;
 mod yaml;
 mod yaml_error;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
+pub use self::input::{Files, Input, ReadError, SourceFile};
+pub use self::load::{DotenvFile, add_dotenv, project_name};
+pub use self::model::{Fate, Format, KeyFate, Printed, fates};
 use self::problems::Problems;
-use crate::spec::{Diagnostic, Place, Project, has_errors};
-
-/// Everything that a project is read from.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// The Compose files, in the order of `-f`.
-    pub files: Vec<SourceFile>,
-    /// `-p` or `COMPOSE_PROJECT_NAME`.
-    pub project_name: Option<String>,
-    /// The absolute directory of the first file: where relative paths start.
-    pub working_dir: PathBuf,
-    /// The environment, `.env` included.
-    pub environment: BTreeMap<String, String>,
-}
-
-/// One Compose file.
-#[derive(Clone, Debug)]
-pub struct SourceFile {
-    /// As the user named it.
-    pub path: PathBuf,
-    /// What is in it.
-    pub text: Vec<u8>,
-}
-
-/// The files of the host that a Compose file may name.
-pub trait Files {
-    /// What is in a file (`env_file`).
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be read.
-    fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError>;
-
-    /// The path with symlinks resolved as far as it exists, so that none leads past a refusal.
-    fn canonicalize(&self, path: &Path) -> PathBuf;
-
-    /// Whether there is something at the path.
-    fn exists(&self, path: &Path) -> bool;
-
-    /// The socket of the engine that is used, symlinks resolved; `None` where it is no file of this host.
-    fn engine_socket(&self) -> Option<PathBuf>;
-}
-
-/// Why a file could not be read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ReadError {
-    /// There is none.
-    #[error("there is no such file")]
-    NotFound,
-    /// Anything else, in the system's words.
-    #[error("{0}")]
-    Other(String),
-}
+use crate::spec::{Diagnostic, Project, has_errors};
 
 /// Reads a project. All problems come at once, in the order of the file; a project only when none is an error.
 pub fn load(input: &Input, files: &dyn Files) -> (Option<Project>, Vec<Diagnostic>) {
+    load_with_texts(input, files, &mut Vec::new())
+}
+
+/// The same; the Compose files that others name go to `texts`, for excerpts under diagnostics.
+pub fn load_with_texts(
+    input: &Input,
+    files: &dyn Files,
+    texts: &mut Vec<SourceFile>,
+) -> (Option<Project>, Vec<Diagnostic>) {
     let mut problems = Problems::default();
-    let project = read(input, files, &mut problems);
+    let project = read(input, files, texts, &mut problems);
     let diagnostics = problems.sorted();
     let project = project.filter(|_| !has_errors(&diagnostics));
     (project, diagnostics)
 }
 
-fn read(input: &Input, files: &dyn Files, out: &mut Problems) -> Option<Project> {
-    let [file, more @ ..] = input.files.as_slice() else {
+/// The resolved model, as `docker compose config` prints it: the services of the active profiles, and the phoenixes,
+/// with what they use.
+pub fn config(
+    input: &Input,
+    files: &dyn Files,
+    texts: &mut Vec<SourceFile>,
+    format: Format,
+) -> (Option<Printed>, Vec<Diagnostic>) {
+    let mut problems = Problems::default();
+    let resolved = resolve(input, files, texts, &mut problems);
+    if let Some(resolved) = &resolved
+        && resolved.has_phoenixes()
+    {
+        project::bind(input, files, resolved, &mut problems);
+    }
+    let diagnostics = problems.sorted();
+    let resolved = resolved.filter(|_| !has_errors(&diagnostics));
+    let printed = resolved.map(|resolved| model::print(&resolved.shown(), format));
+    (printed, diagnostics)
+}
+
+fn read(
+    input: &Input,
+    files: &dyn Files,
+    texts: &mut Vec<SourceFile>,
+    out: &mut Problems,
+) -> Option<Project> {
+    let resolved = resolve(input, files, texts, out)?;
+    project::bind(input, files, &resolved, out)
+}
+
+fn resolve(
+    input: &Input,
+    files: &dyn Files,
+    texts: &mut Vec<SourceFile>,
+    out: &mut Problems,
+) -> Option<load::Resolved> {
+    if input.files.is_empty() {
         let problem = Diagnostic::error("no-file", None, "", "no Compose file is given");
         out.push(problem.hint("name one: `-f compose.yaml`"));
         return None;
-    };
-    if let Some(second) = more.first() {
-        let place = Place::file(&second.path);
-        let message = "merging several files is not supported yet";
-        let hint = "write everything into one file; `docker compose config` prints the merged file";
-        out.error_at(&place, "", "not-supported", message, hint);
-        return None;
     }
-    let root = yaml::read(&Arc::new(file.path.clone()), &file.text, out)?;
-    project::bind(input, files, &root, out)
+    load::resolve(input, files, texts, out)
 }

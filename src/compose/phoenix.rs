@@ -46,6 +46,8 @@ pub(super) struct Settings {
     pub(super) phoenix: Phoenix,
     /// `x-phoenix`, `x-phoenix.ttl`, `x-phoenix.probe.http` …
     pub(super) places: BTreeMap<String, Place>,
+    /// `pull: latest`.
+    pub(super) pull_latest: bool,
 }
 
 /// Where a block of settings stands.
@@ -127,7 +129,10 @@ impl Settings {
             "surge" => set(&mut phoenix.surge, count(value, 0, SURGE_MAX, out)),
             "overdue" => set(&mut phoenix.overdue, overdue(value, out)),
             "identity" => set(&mut phoenix.identity, value.boolean(out)),
-            "pull" => pull(value, out),
+            "pull" => {
+                let word = value.one_of(&["pinned", "latest"], out);
+                self.pull_latest = word == Some("latest");
+            }
             "probe" => self.probe(value, out),
             "backoff" => self.backoff(value, out),
             _ if level == Level::Project => out.error_at(
@@ -309,17 +314,6 @@ fn overdue(at: &At<'_>, out: &mut Problems) -> Option<Overdue> {
             Overdue::Keep
         }
     })
-}
-
-fn pull(at: &At<'_>, out: &mut Problems) {
-    if at.one_of(&["pinned", "latest"], out) == Some("latest") {
-        out.error(
-            at,
-            "not-supported",
-            "`pull: latest` is not supported yet",
-            "remove it: the image is pulled once, and stays the same until the file changes",
-        );
-    }
 }
 
 fn allow(at: &At<'_>, out: &mut Problems) -> Option<BTreeSet<Allow>> {

@@ -16,6 +16,8 @@ const KEPT_MAX: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Diagnostic>,
+    /// Told only where nothing else is wrong at the same place.
+    second: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
 }
@@ -43,6 +45,13 @@ impl Problems {
     /// Adds those of another list.
     pub(super) fn append(&mut self, other: Self) {
         self.extend(other.found);
+    }
+
+    /// Adds those of another list where nothing else turns out to be wrong at the same place: what Compose's schema
+    /// says of a value is less than what a phoenix's own rules say.
+    pub(super) fn append_second(&mut self, other: Self) {
+        self.second.extend(other.found);
+        self.second.truncate(2 * KEPT_MAX);
     }
 
     /// How many errors there are.
@@ -86,17 +95,35 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        self.warning_at(&at.node.place, at.path(), code, message, hint);
+    }
+
+    /// A warning at any place.
+    pub(super) fn warning_at(
+        &mut self,
+        place: &Place,
+        path: impl fmt::Display,
+        code: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         if self.warnings >= KEPT_MAX {
             self.warnings += 1;
             return;
         }
-        let place = Some(at.node.place.clone());
-        self.push(Diagnostic::warning(code, place, at.path().to_string(), message).hint(hint));
+        let place = Some(place.clone());
+        self.push(Diagnostic::warning(code, place, path.to_string(), message).hint(hint));
     }
 
     /// In the order of the file, each one once: what comes from an anchor that several services use is one problem.
     pub(super) fn sorted(self) -> Vec<Diagnostic> {
         let mut found = self.found;
+        let errors = (found.iter()).filter(|one| one.severity == Severity::Error);
+        let wrong: BTreeSet<Option<Place>> = errors.map(|one| one.place.clone()).collect();
+        let mut second = self.second;
+        second.retain(|one| !wrong.contains(&one.place));
+        let left = KEPT_MAX.saturating_sub(wrong.len());
+        found.extend(second.into_iter().take(left));
         found.sort_by(|a, b| {
             (&a.place, a.severity, &a.message).cmp(&(&b.place, b.severity, &b.message))
         });

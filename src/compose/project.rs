@@ -1,20 +1,19 @@
 //! The top level of a Compose file -> `spec::Project`: its name, which services are phoenixes, and which networks and
-//! volumes these use.
+//! volumes, secrets and configs these use.
 //!
-//! What no phoenix uses is left alone: a service without `x-phoenix`, a volume of such a service, a secret.
+//! What no phoenix uses is left alone: a service without `x-phoenix`, a volume or a secret of such a service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::bind::At;
-use super::interpolate::interpolate;
+use super::load::Resolved;
 use super::paths::Paths;
 use super::phoenix::Settings;
 use super::problems::Problems;
-use super::tree::Node;
-use super::{Files, Input, service, top};
-use crate::spec::{NetworkSpec, Place, Project, ProjectName, ServiceName, VolumeSpec};
+use super::top_files::{self, FileKey, FileSpec};
+use super::{Files, Input, ReadError, service, top};
+use crate::spec::{FileKind, NetworkSpec, Place, Project, ProjectName, ServiceName, VolumeSpec};
 
 const KEYS: [&str; 10] = [
     "name",
@@ -33,13 +32,11 @@ const PUBLISHED_MAX: usize = 1000;
 
 /// What the binding of a service may ask for.
 pub(super) struct Context<'a> {
-    /// Variables of the caller, and those that Compose adds.
-    pub(super) environment: &'a BTreeMap<String, String>,
-    /// The host's files.
-    pub(super) files: &'a dyn Files,
+    project: &'a ProjectName,
     paths: Paths<'a>,
     networks: &'a BTreeMap<String, Declared<NetworkSpec>>,
     volumes: &'a BTreeMap<String, Declared<VolumeSpec>>,
+    declared_files: &'a BTreeMap<FileKey, Declared<FileSpec>>,
 }
 
 /// Something of the top level, with the problems that count only when a phoenix uses it.
@@ -49,6 +46,11 @@ struct Declared<T> {
 }
 
 impl Context<'_> {
+    /// The project's name.
+    pub(super) fn project(&self) -> &ProjectName {
+        self.project
+    }
+
     /// A path of the host.
     pub(super) fn resolve(&self, path: &Path) -> Result<PathBuf, &'static str> {
         self.paths.resolve(path)
@@ -57,6 +59,17 @@ impl Context<'_> {
     /// Why a path of the host may not be mounted.
     pub(super) fn refusal(&self, path: &Path) -> Option<String> {
         self.paths.refusal(path)
+    }
+
+    /// What is in a file that the Compose file names.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        self.paths.files.read(path)
+    }
+
+    /// A variable of the caller, or one that Compose adds; `None` also for an empty one.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let value = self.paths.environment.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
 
     /// A declared network's name on the engine.
@@ -82,27 +95,36 @@ impl Context<'_> {
     pub(super) fn volume_keys(&self) -> Vec<&str> {
         self.volumes.keys().map(String::as_str).collect()
     }
+
+    /// Whether a secret or config is declared.
+    pub(super) fn has_file(&self, kind: FileKind, key: &str) -> bool {
+        self.declared_files.contains_key(&(kind, key.to_owned()))
+    }
+
+    /// What to do about one that is not.
+    pub(super) fn file_hint(&self, kind: FileKind, key: &str) -> String {
+        let declared = top_files::keys_of(self.declared_files, kind);
+        top_files::undeclared_hint(kind, key, declared.into_iter())
+    }
 }
 
 /// Binds a whole file. A project comes back also after errors, as far as it goes; the caller drops it then.
 pub(super) fn bind(
     input: &Input,
     files: &dyn Files,
-    root: &Node,
+    resolved: &Resolved,
     out: &mut Problems,
 ) -> Option<Project> {
-    let root = At::new(root, "");
+    let root = At::new(&resolved.root, "");
     let pairs = root.fields(&KEYS, out)?;
     for pair in &pairs {
-        top_level(pair.key, pair.key_place, &pair.value, out);
+        top_level(pair.key, &pair.value, out);
     }
-    let name = project_name(input, &root, out);
-    let mut environment = input.environment.clone();
-    // Compose sets it, so that a file may use it.
-    environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.to_string());
+    let name = resolved.name.clone();
+    let environment = &resolved.environment;
     let paths = Paths {
         working_dir: &input.working_dir,
-        environment: &environment,
+        environment,
         files,
     };
     let mut scope = Scope {
@@ -113,14 +135,17 @@ pub(super) fn bind(
     let defaults = scope.defaults(&root);
     let networks = scope.networks(&root);
     let volumes = scope.volumes(&root);
+    let declared_files = scope.files(&root);
     let cx = Context {
-        environment: &environment,
-        files,
+        project: &name,
         paths,
         networks: &networks,
         volumes: &volumes,
+        declared_files: &declared_files,
     };
-    let found = services(&cx, &defaults, &root, out)?;
+    let mut found = services(&cx, &defaults, &root, out)?;
+    let used_files = used(declared_files, &found.files, out);
+    top_files::fill(&mut found.phoenixes, &used_files, &paths, out);
     let mut project = Project {
         name,
         working_dir: input.working_dir.clone(),
@@ -135,30 +160,21 @@ pub(super) fn bind(
     Some(project)
 }
 
-fn top_level(key: &str, key_place: &Place, value: &At<'_>, out: &mut Problems) {
-    match key {
-        "include" => out.error_at(
-            key_place,
-            value.path(),
-            "not-supported",
-            "`include` is not supported yet",
-            "copy the services into this file",
-        ),
-        "version" => out.warning(
+fn top_level(key: &str, value: &At<'_>, out: &mut Problems) {
+    if key == "version" {
+        out.warning(
             value,
             "obsolete",
             "`version` is obsolete and has no meaning any more",
             "remove it",
-        ),
-        // The rest is read where it is used.
-        _ => {}
+        );
     }
 }
 
 /// Only those that a phoenix uses, with their problems.
-fn used<T>(
-    declared: BTreeMap<String, Declared<T>>,
-    keys: &BTreeSet<String>,
+fn used<K: Ord, T>(
+    declared: BTreeMap<K, Declared<T>>,
+    keys: &BTreeSet<K>,
     out: &mut Problems,
 ) -> Vec<T> {
     let mut specs = Vec::new();
@@ -205,8 +221,6 @@ impl Scope<'_> {
     fn defaults(&mut self, root: &At<'_>) -> Settings {
         let mut settings = Settings::default();
         if let (Some(entry), Some(at)) = (root.node.entry("x-phoenix"), root.get("x-phoenix")) {
-            let node = interpolate(&at, self.paths.environment, self.out);
-            let at = At::new(&node, at.path().to_string());
             settings.read_defaults(&at, &entry.key_place, self.out);
         }
         settings
@@ -216,9 +230,8 @@ impl Scope<'_> {
         let mut networks = BTreeMap::new();
         for pair in self.declared("networks", root) {
             let mut problems = Problems::default();
-            let node = interpolate(&pair.value, self.paths.environment, &mut problems);
-            let at = At::new(&node, pair.value.path().to_string());
-            let written = Some((&at, pair.key_place));
+            let at = &pair.value;
+            let written = Some((at, pair.key_place));
             let spec = top::network(self.project.as_str(), pair.key, written, &mut problems);
             networks.insert(pair.key.to_owned(), Declared { spec, problems });
         }
@@ -240,12 +253,11 @@ impl Scope<'_> {
         let mut volumes = BTreeMap::new();
         for pair in self.declared("volumes", root) {
             let mut problems = Problems::default();
-            let node = interpolate(&pair.value, self.paths.environment, &mut problems);
-            let at = At::new(&node, pair.value.path().to_string());
+            let at = &pair.value;
             let spec = top::volume(
                 self.project.as_str(),
                 pair.key,
-                &at,
+                at,
                 pair.key_place,
                 &self.paths,
                 &mut problems,
@@ -253,6 +265,19 @@ impl Scope<'_> {
             volumes.insert(pair.key.to_owned(), Declared { spec, problems });
         }
         volumes
+    }
+
+    fn files(&mut self, root: &At<'_>) -> BTreeMap<FileKey, Declared<FileSpec>> {
+        let mut files = BTreeMap::new();
+        for kind in [FileKind::Secret, FileKind::Config] {
+            for pair in self.declared(kind.key(), root) {
+                let mut problems = Problems::default();
+                let spec =
+                    top_files::file(kind, pair.key, pair.key_place, &pair.value, &mut problems);
+                files.insert((kind, pair.key.to_owned()), Declared { spec, problems });
+            }
+        }
+        files
     }
 
     /// The pairs under a key of the top level, with usable names.
@@ -274,6 +299,7 @@ struct Found {
     foreign: Vec<ServiceName>,
     networks: BTreeSet<String>,
     volumes: BTreeSet<String>,
+    files: BTreeSet<FileKey>,
 }
 
 fn services(
@@ -292,6 +318,7 @@ fn services(
         foreign: Vec::new(),
         networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
+        files: BTreeSet::new(),
     };
     // A service that is no mapping may have been meant to be one.
     let mut meant = 0;
@@ -309,14 +336,15 @@ fn services(
         if !check_key(pair.key, pair.key_place, &pair.value, out) {
             continue;
         }
-        let node: Arc<Node> = interpolate(&pair.value, cx.environment, out);
-        let at = At::new(&node, pair.value.path().to_string());
-        let bound = service::bind(cx, defaults, pair.key, pair.key_place, &at, out);
+        let at = &pair.value;
+        let bound = service::bind(cx, defaults, pair.key, pair.key_place, at, out);
         found.networks.extend(bound.networks);
         found.volumes.extend(bound.volumes);
+        found.files.extend(bound.files);
         let service = bound.service;
         found.phoenixes.insert(service.name.clone(), service);
     }
+    service::settle(&mut found.phoenixes, &at, out);
     if meant == 0 {
         no_phoenix(&at, &found.foreign, out);
     }
@@ -357,53 +385,4 @@ fn check_key(key: &str, key_place: &Place, at: &At<'_>, out: &mut Problems) -> b
         );
     }
     is_name
-}
-
-/// `-p`, else `name:`, else the directory's name, as Compose makes a name of it.
-fn project_name(input: &Input, root: &At<'_>, out: &mut Problems) -> ProjectName {
-    // An empty `COMPOSE_PROJECT_NAME` is one that is not set.
-    if let Some(given) = input.project_name.as_ref().filter(|name| !name.is_empty()) {
-        if !ProjectName::is_valid(given) {
-            let place = Place::file(&**root.node.place.file);
-            let message = format!("`{given}` is not a project name");
-            let hint = format!(
-                "{}; it comes from `-p` or `COMPOSE_PROJECT_NAME`",
-                ProjectName::RULE
-            );
-            out.error_at(&place, "name", "project-name", message, hint);
-        }
-        return ProjectName::new(given);
-    }
-    if let Some(at) = root.get("name") {
-        let node = interpolate(&at, &input.environment, out);
-        let at = At::new(&node, "name");
-        let name = at.text(out).unwrap_or_default();
-        if !ProjectName::is_valid(name) && at.as_text().is_some() {
-            let message = format!("`{name}` is not a project name");
-            out.error(&at, "project-name", message, ProjectName::RULE);
-        }
-        return ProjectName::new(name);
-    }
-    let directory = input.working_dir.file_name().unwrap_or_default();
-    let lower = directory.to_string_lossy().to_lowercase();
-    let name: String = lower
-        .chars()
-        .filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'))
-        .collect();
-    let name = name.trim_start_matches(['_', '-']);
-    if !ProjectName::is_valid(name) {
-        let place = Place::file(&**root.node.place.file);
-        let message = format!(
-            "the directory `{}` gives the project no name",
-            input.working_dir.display()
-        );
-        out.error_at(
-            &place,
-            "name",
-            "project-name",
-            message,
-            "write `name: myproject` at the top of the file, or give `-p`",
-        );
-    }
-    ProjectName::new(name)
 }

@@ -2,7 +2,79 @@
 //! first, then printed as Go prints them. `DEBUG: True` reaches a container as `true`, `1.50` as `1.5`, `010` as `8`.
 //!
 //! Sources: go-yaml v3.0.1 `resolve.go`; Go 1.24 `strconv.FormatFloat` with `'g', -1`, which `fmt.Sprint` uses. Compared
-//! with docker compose 2.40.3 on 2026-11-23. Not here: dates, which Go would print with a time of day; they stay text.
+//! with docker compose 2.40.3 on 2026-11-23. Not here: dates as texts, which Go would print with a time of day; they stay
+//! as they are written ([`resolved`]), and only [`typed`] tells them from text.
+
+use super::tree::{Node, Value};
+
+/// A node as YAML types it: what a schema speaks of, and what a number in JSON is made of.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Typed<'n> {
+    /// `~`, or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number, up to what fits `u64`.
+    Int(i128),
+    /// A number with a fraction or an exponent, or one that is too large for an integer.
+    Float(f64),
+    /// `2001-12-14`: a point in time.
+    Date(&'n str),
+    /// Text.
+    Text(&'n str),
+    /// A list or a mapping.
+    Tree,
+}
+
+/// What a node is to YAML: only a scalar without quotes can be anything but text.
+pub(super) fn typed(node: &Node) -> Typed<'_> {
+    let text = match &node.value {
+        Value::Null => return Typed::Null,
+        Value::List(_) | Value::Map(_) => return Typed::Tree,
+        Value::Text(text) => text,
+    };
+    if !node.plain {
+        return Typed::Text(text);
+    }
+    if is_date(text) {
+        return Typed::Date(text);
+    }
+    match resolved(text).as_deref() {
+        Some("true") => Typed::Bool(true),
+        Some("false") => Typed::Bool(false),
+        Some("+Inf") => Typed::Float(f64::INFINITY),
+        Some("-Inf") => Typed::Float(f64::NEG_INFINITY),
+        Some("NaN") => Typed::Float(f64::NAN),
+        Some(number) => match number.parse() {
+            Ok(whole) if integer(&text.replace('_', "")).is_some() => Typed::Int(whole),
+            Ok(_) | Err(_) => number.parse().map_or(Typed::Text(text), Typed::Float),
+        },
+        None => Typed::Text(text),
+    }
+}
+
+/// A day, or a day with a time, as go-yaml v3.0.1 takes them (`parseTimestamp`): four digits, `-`, and so on.
+pub(super) fn is_date(text: &str) -> bool {
+    let (day, time) = match text.find(['T', 't', ' ']) {
+        Some(end) => text.split_at(end),
+        None => (text, ""),
+    };
+    let parts: Vec<&str> = day.split('-').collect();
+    let digits = |part: &str, most: usize| {
+        (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let [year, month, date] = parts.as_slice() else {
+        return false;
+    };
+    let in_range = |part: &str, most: u8| part.parse().is_ok_and(|n: u8| (1..=most).contains(&n));
+    let is_day = year.len() == 4
+        && digits(year, 4)
+        && digits(month, 2)
+        && digits(date, 2)
+        && in_range(month, 12)
+        && in_range(date, 31);
+    is_day && (time.is_empty() || time.matches(':').count() >= 2)
+}
 
 /// What compose makes of the text; `None` where it stays as it is written.
 pub(super) fn resolved(text: &str) -> Option<String> {
@@ -21,8 +93,8 @@ pub(super) fn resolved(text: &str) -> Option<String> {
     integer(&plain).or_else(|| float(&plain))
 }
 
-/// An integer as Go reads it with base 0: `0x`, `0o`, `0b`, and a leading zero for octal.
-fn integer(text: &str) -> Option<String> {
+/// An integer as Go reads it with base 0, in decimal digits: `0x`, `0o`, `0b`, and a leading zero for octal.
+pub(super) fn integer(text: &str) -> Option<String> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -11,10 +11,16 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// More than these nobody reads in a message.
+const LISTED_MAX: usize = 16;
+
 /// "did you mean `x`?", or the list of what is known.
 pub(super) fn hint(word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
+        None if known.len() > LISTED_MAX => {
+            format!("remove it, or call it `x-{word}` if another tool reads it")
+        }
         None => format!("known here: {}", list(known)),
     }
 }

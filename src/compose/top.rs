@@ -37,7 +37,8 @@ pub(super) fn network(
         driver_opts: BTreeMap::new(),
         internal: false,
         attachable: false,
-        enable_ipv6: false,
+        enable_ipv4: None,
+        enable_ipv6: None,
         ipam_driver: None,
         ipam_pools: Vec::new(),
         labels: BTreeMap::new(),
@@ -85,13 +86,8 @@ fn network_key(spec: &mut NetworkSpec, pair: &Pair<'_>, out: &mut Problems) {
         "driver_opts" => spec.driver_opts = value.options(out).unwrap_or_default(),
         "ipam" => ipam(value, spec, out),
         "internal" => spec.internal = value.boolean(out).unwrap_or(false),
-        "enable_ipv4" => {
-            let enabled = value.boolean(out);
-            if enabled == Some(false) {
-                not_yet(pair, "a network without IPv4", out);
-            }
-        }
-        "enable_ipv6" => spec.enable_ipv6 = value.boolean(out).unwrap_or(false),
+        "enable_ipv4" => spec.enable_ipv4 = value.boolean(out),
+        "enable_ipv6" => spec.enable_ipv6 = value.boolean(out),
         "attachable" => spec.attachable = value.boolean(out).unwrap_or(false),
         "labels" => spec.labels = value.labels(out).unwrap_or_default(),
         // `named` has read the rest.
@@ -260,7 +256,13 @@ fn ipam(at: &At<'_>, spec: &mut NetworkSpec, out: &mut Problems) {
                 let items = pair.value.list(out).unwrap_or_default();
                 spec.ipam_pools = items.iter().map(|item| pool(item, out)).collect();
             }
-            _ => not_yet(&pair, "`ipam.options`", out),
+            // compose-go 2.9.1 has no field for them (`types.IPAMConfig`).
+            _ => out.warning(
+                &pair.value,
+                "no-effect",
+                "`ipam.options` has no effect: docker compose passes it to no engine, and neither does phoenixd",
+                "remove it, or make the network by hand and name it with `external: true`",
+            ),
         }
     }
 }
@@ -279,10 +281,4 @@ fn pool(at: &At<'_>, out: &mut Problems) -> IpamPool {
         }
     }
     pool
-}
-
-fn not_yet(pair: &Pair<'_>, what: &str, out: &mut Problems) {
-    let message = format!("{what} is not supported yet");
-    let (place, path) = (pair.key_place, pair.value.path());
-    out.error_at(place, path, "not-supported", message, "remove it");
 }

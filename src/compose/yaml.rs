@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag, options};
 
 use super::problems::Problems;
+use super::scalar;
 use super::tree::{Entry, Node, Value};
 use super::yaml_error;
 use crate::spec::{Diagnostic, Place};
@@ -26,8 +27,12 @@ pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;
 /// Longest key. YAML has this limit for keys that are written without a `?`.
 pub(super) const KEY_BYTES_MAX: usize = 1024;
 
-/// Reads one file. What stops reading, and every duplicate key, goes to `found`.
-pub(super) fn read(file: &Arc<PathBuf>, bytes: &[u8], found: &mut Problems) -> Option<Arc<Node>> {
+/// Reads the documents of one file, empty ones left out. What stops reading, and every duplicate key, goes to `found`.
+pub(super) fn read(
+    file: &Arc<PathBuf>,
+    bytes: &[u8],
+    found: &mut Problems,
+) -> Option<Vec<Arc<Node>>> {
     let text = match yaml_error::text_of(file, bytes) {
         Ok(text) => text,
         Err(problem) => {
@@ -39,8 +44,7 @@ pub(super) fn read(file: &Arc<PathBuf>, bytes: &[u8], found: &mut Problems) -> O
         file,
         frames: Vec::new(),
         anchors: BTreeMap::new(),
-        root: None,
-        documents: 0,
+        roots: Vec::new(),
         found,
     };
     match builder.run(text) {
@@ -50,16 +54,16 @@ pub(super) fn read(file: &Arc<PathBuf>, bytes: &[u8], found: &mut Problems) -> O
             return None;
         }
     }
-    let root = builder
-        .root
-        .filter(|root| !matches!(root.value, Value::Null));
-    if root.is_none() {
+    let mut roots = builder.roots;
+    roots.retain(|root| !root.is_null());
+    if roots.is_empty() {
         let problem =
             Diagnostic::error("empty", Some(Place::file(&**file)), "", "the file is empty")
                 .hint("a Compose file has at least `services:` with one service");
         found.push(problem);
+        return None;
     }
-    root
+    Some(roots)
 }
 
 struct Builder<'a> {
@@ -67,8 +71,7 @@ struct Builder<'a> {
     frames: Vec<Frame>,
     /// Finished anchors by the parser's number.
     anchors: BTreeMap<usize, Arc<Node>>,
-    root: Option<Arc<Node>>,
-    documents: usize,
+    roots: Vec<Arc<Node>>,
     found: &'a mut Problems,
 }
 
@@ -129,10 +132,8 @@ impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, place: Place) -> Result<(), Diagnostic> {
         match event {
             Event::DocumentStart(..) => {
-                self.documents += 1;
-                if self.documents > 1 {
-                    return Err(yaml_error::several_documents(place));
-                }
+                // An anchor ends with its document.
+                self.anchors.clear();
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -259,7 +260,11 @@ impl Builder<'_> {
     /// Puts a finished node where it belongs; `place` is where it is used.
     fn add(&mut self, node: Arc<Node>, place: &Place) -> Result<(), Diagnostic> {
         let Some(frame) = self.frames.last_mut() else {
-            self.root = Some(node);
+            let weight: usize = self.roots.iter().map(|root| root.weight).sum();
+            if weight.saturating_add(node.weight) > NODES_MAX {
+                return Err(yaml_error::too_much(place.clone(), String::new()));
+            }
+            self.roots.push(node);
             return Ok(());
         };
         frame.weight = frame.weight.saturating_add(node.weight);
@@ -323,6 +328,13 @@ impl MapFrame {
     /// Takes a node as the key of what follows.
     fn take_key(&mut self, node: &Node, place: &Place) -> Result<(), Diagnostic> {
         let text = match &node.value {
+            Value::Text(text) if node.plain && scalar::resolved(text).is_some() => {
+                self.key = Key::Refused;
+                return Err(yaml_error::key_is_no_text(
+                    place.clone(),
+                    &format!("`{text}`"),
+                ));
+            }
             Value::Text(text) => text.clone(),
             Value::Null | Value::List(_) | Value::Map(_) => {
                 self.key = Key::Refused;

@@ -52,16 +52,6 @@ pub(super) fn place(file: &Arc<PathBuf>, line: usize, column: usize) -> Place {
     }
 }
 
-pub(super) fn several_documents(place: Place) -> Diagnostic {
-    Diagnostic::error(
-        "several-documents",
-        Some(place),
-        "",
-        "the file holds more than one YAML document",
-    )
-    .hint("remove the second `---` and what follows, or put it into a file of its own")
-}
-
 pub(super) fn recursive_anchor(place: Place, path: String) -> Diagnostic {
     Diagnostic::error(
         "syntax",

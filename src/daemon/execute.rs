@@ -1,15 +1,18 @@
-//! Carries one action out: one call to the engine, then a look at what is there. Decides nothing.
+//! Carries one action out: one call to the engine, then a look at what is there. Decides nothing. A create writes the
+//! copies of secrets and configs first that it mounts.
 //!
 //! The simulator runs this same code against its own engine.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
+use crate::adopt::{self, Comparison};
 use crate::docker::{Birth, Engine, Error};
-use crate::reconcile::{Action, Failure, FailureKind, Observed, Outcome, Sight, Time};
+use crate::reconcile::{Action, Failure, FailureKind, Observed, Outcome, Sight, Subject, Time};
 use crate::spec::{
-    ContainerId, ContainerSpec, NetworkName, NetworkSpec, ProjectName, ServiceName, VolumeName,
-    VolumeSpec,
+    ContainerId, ContainerSpec, FileMount, NetworkName, NetworkSpec, ProjectName, ReplicaName,
+    ServiceName, VolumeName, VolumeSpec,
 };
 
 /// What actions refer to by name.
@@ -27,14 +30,48 @@ pub struct Catalog {
 
 /// Carries an action out and tells what came of it.
 ///
-/// `now` reads the clock: an observation carries the time at which it was asked for.
+/// `write` puts the copy of a secret or config where the engine finds it, before the create that mounts it; done already
+/// counts as done. `now` reads the clock: an observation carries the time at which it was asked for.
 pub async fn execute<E: Engine>(
     engine: &E,
     catalog: &Catalog,
     action: &Action,
+    write: impl Fn(&FileMount) -> io::Result<()> + Send,
     now: impl Fn() -> Time + Send,
 ) -> Outcome {
-    let called = call(engine, catalog, action).await;
+    execute_telling(engine, catalog, action, write, now, &mut None).await
+}
+
+/// The same; a comparison's result goes into `told`.
+pub(super) async fn execute_telling<E: Engine>(
+    engine: &E,
+    catalog: &Catalog,
+    action: &Action,
+    write: impl Fn(&FileMount) -> io::Result<()> + Send,
+    now: impl Fn() -> Time + Send,
+    told: &mut Option<Comparison>,
+) -> Outcome {
+    if let Action::Compare { id, original, .. } = action {
+        return match compare(engine, id, original).await {
+            Ok(comparison) => {
+                let objection = comparison.as_ref().and_then(Comparison::objection);
+                *told = comparison;
+                match (objection, look(engine, id, now).await) {
+                    (None, sight) => sight.map_or_else(unknown, Outcome::Done),
+                    (Some(message), Ok(sight)) => Outcome::Failed {
+                        failure: Failure {
+                            kind: FailureKind::Differs,
+                            message,
+                        },
+                        sight,
+                    },
+                    (Some(_), Err(error)) => unknown(error),
+                }
+            }
+            Err(error) => after_failure(engine, catalog, action, error, now).await,
+        };
+    }
+    let called = call(engine, catalog, action, write).await;
     match called {
         Ok(None) => match action {
             Action::CreateNetwork(_)
@@ -45,6 +82,8 @@ pub async fn execute<E: Engine>(
             Action::Create { .. }
             | Action::Connect { .. }
             | Action::Start { .. }
+            | Action::Compare { .. }
+            | Action::Rename { .. }
             | Action::Look { .. }
             | Action::Stop { .. }
             | Action::Remove { .. } => match action.container() {
@@ -66,6 +105,7 @@ async fn call<E: Engine>(
     engine: &E,
     catalog: &Catalog,
     action: &Action,
+    write: impl Fn(&FileMount) -> io::Result<()> + Send,
 ) -> Result<Option<ContainerId>, Error> {
     match action {
         Action::CreateNetwork(name) => match catalog.networks.get(name) {
@@ -87,12 +127,16 @@ async fn call<E: Engine>(
             generation,
             spec_hash,
             image,
+            born_after,
         } => {
             let Some(container) = catalog.containers.get(&replica.service) else {
                 return Err(Error::NotFound {
                     message: format!("service {} is not in the file", replica.service),
                 });
             };
+            for file in &container.files {
+                write(file).map_err(|error| not_written(file, &error))?;
+            }
             let birth = Birth {
                 project: catalog.project.clone(),
                 replica: replica.clone(),
@@ -100,36 +144,101 @@ async fn call<E: Engine>(
                 spec_hash: spec_hash.clone(),
                 container: Arc::clone(container),
                 image: image.clone(),
+                born_after: born_after.clone(),
             };
-            return engine.create(&birth).await.map(Some);
+            let created = engine.create(&birth).await;
+            return created.map(Some).map_err(|error| unseen(container, error));
         }
         Action::Connect {
             replica,
             id,
             network,
-        } => {
-            let attachment = catalog
-                .containers
-                .get(&replica.service)
-                .and_then(|container| {
-                    container
-                        .attachments()
-                        .iter()
-                        .find(|a| a.network == *network)
-                });
-            match attachment {
-                Some(attachment) => engine.connect(id, attachment).await,
-                None => Err(Error::NotFound {
-                    message: format!("network {network} is not in the file"),
-                }),
-            }
-        }
+        } => connect(engine, catalog, (replica, id), network).await,
         Action::Start { id, .. } => engine.start(id).await,
         Action::Stop { subject, grace } => engine.stop(&subject.id, *grace).await,
-        Action::Remove { subject } => engine.remove(&subject.id).await,
-        Action::Look { .. } | Action::Drain { .. } => Ok(()),
+        Action::Remove { subject } => remove(engine, subject).await,
+        Action::Rename { id, name, .. } => engine.rename(id, name).await,
+        Action::Look { .. } | Action::Drain { .. } | Action::Compare { .. } => Ok(()),
     }
     .map(|()| None)
+}
+
+async fn connect<E: Engine>(
+    engine: &E,
+    catalog: &Catalog,
+    (replica, id): (&ReplicaName, &ContainerId),
+    network: &NetworkName,
+) -> Result<(), Error> {
+    let container = catalog.containers.get(&replica.service);
+    let attachments = container.map(|container| container.attachments());
+    let attachment = attachments
+        .into_iter()
+        .flatten()
+        .find(|attachment| attachment.network == *network);
+    match attachment {
+        Some(attachment) => engine.connect(id, attachment).await,
+        None => Err(Error::NotFound {
+            message: format!("network {network} is not in the file"),
+        }),
+    }
+}
+
+/// What docker compose made is removed without its anonymous volumes: its replacement goes on with them.
+async fn remove<E: Engine>(engine: &E, subject: &Subject) -> Result<(), Error> {
+    let replica = subject.replica.as_ref();
+    if replica.is_some_and(ReplicaName::is_original) {
+        engine.remove_original(&subject.id).await
+    } else {
+        engine.remove(&subject.id).await
+    }
+}
+
+/// Both containers with every field; `None` when the original is gone, and nothing is left to be equal to.
+async fn compare<E: Engine>(
+    engine: &E,
+    id: &ContainerId,
+    original: &ContainerId,
+) -> Result<Option<Comparison>, Error> {
+    let Some(new) = engine.examine(id).await? else {
+        return Err(Error::NotFound {
+            message: format!("container {} is gone", id.short()),
+        });
+    };
+    let old = engine.examine(original).await?;
+    Ok(old.map(|old| adopt::compare(&old, &new)))
+}
+
+fn not_written(file: &FileMount, error: &io::Error) -> Error {
+    let (kind, name) = (file.kind, &file.name);
+    Error::Unusable {
+        message: format!("the copy of the {kind} `{name}` cannot be written: {error}"),
+        hint: None,
+    }
+}
+
+/// A copy that was just written and that the engine does not find: it looks on another host, or in another container.
+fn unseen(container: &ContainerSpec, error: Error) -> Error {
+    let text = error.to_string();
+    let missing = |file: &&FileMount| {
+        let path = file.path.as_deref().unwrap_or_default();
+        text.contains("bind source path does not exist") && text.contains(path)
+    };
+    let Some(file) = container.files.iter().find(missing) else {
+        return error;
+    };
+    let (kind, name, path) = (
+        file.kind,
+        &file.name,
+        file.path.as_deref().unwrap_or_default(),
+    );
+    Error::Unusable {
+        message: format!(
+            "the engine does not see the copy of the {kind} `{name}` at {path}: where phoenixd runs in a container, mount the \
+             directory at the same path (`-v /run/phoenixd:/run/phoenixd`); where the engine is on another host, run \
+             phoenixd there"
+        ),
+        hint: None,
+    }
 }
 
 /// What is there now, after a call that failed.
@@ -214,5 +323,40 @@ async fn look<E: Engine>(
 fn unknown(error: Error) -> Outcome {
     Outcome::Unknown {
         failure: error.failure(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Content, FileKind, ImageRef};
+
+    #[test]
+    fn a_copy_that_the_engine_does_not_find_is_told_with_what_to_do() {
+        let mut container = ContainerSpec::of_image(ImageRef::new("web:1"));
+        container.files.push(FileMount {
+            kind: FileKind::Secret,
+            name: "pw".to_owned(),
+            target: "/run/secrets/pw".to_owned(),
+            mode: 0o444,
+            uid: None,
+            gid: None,
+            content: Content::new(*b"hunter2"),
+            path: Some("/run/phoenixd/shop/files/e/d".to_owned()),
+        });
+        // As 20.10.24 and 28.5.2 say it.
+        let of = |path: &str| {
+            let message = format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {path}"
+            );
+            let error = Error::Refused {
+                status: 400,
+                message,
+            };
+            unseen(&container, error).to_string()
+        };
+        let told = of("/run/phoenixd/shop/files/e/d");
+        assert!(told.contains("the secret `pw`") && told.contains("-v /run/phoenixd"));
+        assert!(of("/srv/www").starts_with("the engine refused (status 400)"));
     }
 }

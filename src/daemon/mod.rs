@@ -1,6 +1,10 @@
 //! Joins the rooms: the loop, the executor, startup, shutdown. Decides nothing.
 
+mod adopt;
 mod execute;
+mod file_key;
+mod files;
+mod images;
 mod lock;
 mod preview;
 mod record;
@@ -10,9 +14,13 @@ mod supervise;
 mod threads;
 mod watch;
 
+pub use adopt::{Adoption, Origin, Refused, discover};
 pub use execute::{Catalog, execute};
+pub use file_key::FileKey;
+pub use files::{FileAccess, FileStore};
+pub use images::{Builds, Missing, NeverPull, ToBuild, to_build};
 pub use lock::{Error as LockError, Lock};
 pub use preview::{Preview, preview};
-pub use resolve::{Missing, NeverPull, ResolvedProject, resolve, scope};
+pub use resolve::{ResolvedProject, resolve, scope};
 pub use start::{EngineIdentity, StartError, Supervised, Surroundings, supervise};
 pub use supervise::Stop;

@@ -1,8 +1,11 @@
 //! What goes into the journal, and how it is worded.
 
+use crate::adopt::{Comparison, Difference, Verdict};
 use crate::journal::{Kind, Record};
-use crate::reconcile::{Action, Command, ContainerState, Event, Outcome, Reason, Sight, World};
-use crate::spec::ReplicaName;
+use crate::reconcile::{
+    Action, Command, ContainerState, Event, Meddled, Outcome, Reason, Sight, World,
+};
+use crate::spec::{ReplicaName, ServiceName};
 
 /// An action is about to be called.
 pub(super) fn began(action: &Action, reason: &Reason) -> Record {
@@ -58,7 +61,10 @@ pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
                 .detail("error", error.as_str()),
         ),
         Event::Wanted(_)
+        | Event::Refused(_)
+        | Event::Signalled { .. }
         | Event::Listed { .. }
+        | Event::Dependencies { .. }
         | Event::Probed { .. }
         | Event::Published { .. }
         | Event::Edge(_)
@@ -68,10 +74,29 @@ pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
     }
 }
 
+/// A service waits for a dependency; noted anew whenever something about that changes.
+pub(super) fn waits(service: &ServiceName, on: &str) -> Record {
+    Record::new(Kind::Note)
+        .service(service)
+        .reason(format!("waits for {on}"))
+}
+
 /// The kernel of the engine's host cannot be asked: what hardening there is, is the engine's word alone.
 pub(super) fn unverified(replica: &ReplicaName) -> Record {
     of_replica(Record::new(Kind::Note), replica)
         .reason("the kernel cannot be asked: /proc is not the engine's host's")
+}
+
+/// Somebody else stopped or removed something.
+pub(super) fn meddled(what: &Meddled) -> Record {
+    let seen = Record::new(Kind::Seen);
+    let (stopped, removed) = ("stopped from outside", "removed from outside");
+    match what {
+        Meddled::Stopped(replica) => of_replica(seen, replica).outcome(stopped),
+        Meddled::Removed(replica) => of_replica(seen, replica).outcome(removed),
+        Meddled::NetworkRemoved(name) => seen.detail("network", name.as_str()).outcome(removed),
+        Meddled::VolumeRemoved(name) => seen.detail("volume", name.as_str()).outcome(removed),
+    }
 }
 
 fn of_replica(record: Record, replica: &ReplicaName) -> Record {
@@ -140,12 +165,40 @@ fn about(kind: Kind, action: &Action) -> Record {
         Action::CreateVolume(name) | Action::RemoveVolume(name) => {
             record.detail("volume", name.as_str())
         }
+        Action::Compare { original, .. } => record.detail("original", original.as_str()),
+        Action::Rename { name, .. } => record.detail("name", name.as_str()),
         Action::Start { .. }
         | Action::Look { .. }
         | Action::Drain { .. }
         | Action::Stop { .. }
         | Action::Remove { .. } => record,
     }
+}
+
+/// What a comparison found, field by field; the values of variables are not in it.
+pub(super) fn compared(action: &Action, comparison: &Comparison) -> Record {
+    // The unexplained first: a record is bounded, and what is beyond is cut.
+    let mut found: Vec<&Difference> = comparison.differences.iter().collect();
+    found.sort_by_key(|one| one.verdict != Verdict::Unexplained);
+    let differences: Vec<serde_json::Value> = found
+        .into_iter()
+        .map(|one| {
+            serde_json::json!({
+                "field": one.field,
+                "old": one.old,
+                "new": one.new,
+                "why": one.verdict.describe(),
+            })
+        })
+        .collect();
+    about(Kind::Compared, action)
+        .outcome(if comparison.objection().is_none() {
+            "explained"
+        } else {
+            "unexplained"
+        })
+        .detail("fields", comparison.fields)
+        .detail("differences", differences)
 }
 
 fn with_sight(record: Record, sight: &Sight) -> Record {

@@ -1,14 +1,16 @@
 //! From a project to what the core wants: each service joined with its image, hardened, hashed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Catalog;
-use crate::docker::{self, Engine, Error, Scope};
+use super::images::{Images, Missing};
+use crate::docker::{self, ApiVersion, Engine, Error, Scope};
 use crate::reconcile::{Desired, Listing};
 use crate::spec::{
-    self, Diagnostic, ImageFacts, ImageRef, NetworkName, Project, Published, Resolved, Service,
-    ServiceName, VolumeName,
+    self, ComposeMarks, Diagnostic, MountSource, NetworkName, NetworkSpec, Project, Published,
+    Resolved, ServiceName, VolumeName,
 };
 
 /// A project whose services are joined with their images.
@@ -20,26 +22,8 @@ pub struct ResolvedProject {
     pub services: BTreeMap<ServiceName, Resolved>,
 }
 
-/// What is done about an image that the engine does not have.
-pub trait Missing {
-    /// Tries to get it; `Ok` when the engine has it now.
-    ///
-    /// # Errors
-    /// Why it cannot be had, in words for the user.
-    fn get(&self, image: &ImageRef) -> impl Future<Output = Result<(), String>> + Send;
-}
-
-/// Nothing: commands that change nothing do not pull.
-#[derive(Clone, Copy, Debug)]
-pub struct NeverPull;
-
-impl Missing for NeverPull {
-    async fn get(&self, _: &ImageRef) -> Result<(), String> {
-        Err("the engine does not have it, and this command does not pull".to_owned())
-    }
-}
-
-/// Joins every service with its image. All problems come at once, those of images too.
+/// Joins every service with its images. All problems come at once, those of images too, and what the engine's API does
+/// not know.
 ///
 /// # Errors
 /// The engine could not be asked.
@@ -50,16 +34,33 @@ pub async fn resolve<E: Engine>(
 ) -> Result<(Option<ResolvedProject>, Vec<Diagnostic>), Error> {
     let mut diagnostics = Vec::new();
     let mut services = BTreeMap::new();
+    let mut images = Images {
+        engine,
+        project,
+        missing,
+        built: Vec::new(),
+    };
     for service in project.services.values() {
-        match facts(engine, service, missing).await? {
-            Err(diagnostic) => diagnostics.push(diagnostic),
-            Ok(facts) => {
-                let (resolved, found) = spec::resolve(service, &facts);
+        let facts = images.facts(service).await?;
+        let mounted = images.mounted(service).await?;
+        match (facts, mounted) {
+            (Ok(facts), Ok(service)) => {
+                let (resolved, found) = spec::resolve(&service, &facts);
                 diagnostics.extend(found);
-                services.extend(resolved.map(|resolved| (service.name.clone(), resolved)));
+                if let Some(mut resolved) = resolved {
+                    diagnostics.extend(lacking(engine.api(), &resolved));
+                    resolved.container.compose = Some(compose_marks(project, &resolved));
+                    services.insert(service.name.clone(), resolved);
+                }
+            }
+            (facts, mounted) => {
+                diagnostics.extend(facts.err().into_iter().flatten());
+                diagnostics.extend(mounted.err().into_iter().flatten());
             }
         }
     }
+    let own = project.networks.iter().filter(|network| !network.external);
+    diagnostics.extend(own.flat_map(|network| network_lacking(engine.api(), network)));
     let resolved = (!spec::has_errors(&diagnostics)).then(|| ResolvedProject {
         project: project.clone(),
         services,
@@ -67,33 +68,46 @@ pub async fn resolve<E: Engine>(
     Ok((resolved, diagnostics))
 }
 
-/// What the engine knows of a service's image, after an attempt to get it.
-async fn facts<E: Engine>(
-    engine: &E,
-    service: &Service,
-    missing: &impl Missing,
-) -> Result<Result<ImageFacts, Diagnostic>, Error> {
-    let image = &service.container.image;
-    if let Some(facts) = engine.image(image).await? {
-        return Ok(Ok(facts));
+/// What docker compose is told of a service's replicas.
+fn compose_marks(project: &Project, resolved: &Resolved) -> ComposeMarks {
+    // As compose writes them; one that cannot be told from here is told as it is named.
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    ComposeMarks {
+        config_hash: resolved.service.compose_hash.clone(),
+        image: Some(resolved.image.id.clone()),
+        files: project.files.iter().map(absolute).collect(),
+        working_dir: project.working_dir.clone(),
+        depends_on: (resolved.service.depends_on.iter())
+            .map(|(name, on)| format!("{name}:{}:{}", on.condition.name(), on.restart))
+            .collect(),
     }
-    let why = match missing.get(image).await {
-        Ok(()) => match engine.image(image).await? {
-            Some(facts) => return Ok(Ok(facts)),
-            None => "it was pulled, but the engine does not have it".to_owned(),
-        },
-        Err(why) => why,
-    };
-    let message = format!("image `{image}` is not there: {why}");
-    Ok(Err(Diagnostic::error(
-        "no-image",
-        service.place("image"),
-        service.path("image"),
-        message,
-    )
-    .hint(format!(
-        "check the name, or get it: `docker pull {image}`"
-    ))))
+}
+
+/// What the engine's API does not know.
+fn lacking(api: ApiVersion, resolved: &Resolved) -> Vec<Diagnostic> {
+    let service = &resolved.service;
+    let needs = docker::container_needs(&resolved.container, api);
+    let lacks = needs.into_iter().map(|need| {
+        let (place, path) = (service.place(need.key), service.path(need.key));
+        Diagnostic::error("engine-too-old", place, path, need.describe(api))
+            .hint("remove it, or run it on a newer engine")
+    });
+    lacks.collect()
+}
+
+fn network_lacking(api: ApiVersion, network: &NetworkSpec) -> Vec<Diagnostic> {
+    let needs = docker::network_needs(network, api);
+    let lacks = needs.into_iter().map(|need| {
+        let path = format!("networks.{}.{}", network.key, need.key);
+        Diagnostic::error(
+            "engine-too-old",
+            network.place.clone(),
+            path,
+            need.describe(api),
+        )
+        .hint("remove it, or run it on a newer engine")
+    });
+    lacks.collect()
 }
 
 impl ResolvedProject {
@@ -128,8 +142,10 @@ impl ResolvedProject {
             .mounts
             .iter()
             .filter_map(|mount| match &mount.source {
-                spec::MountSource::Volume { name, .. } => Some(name),
-                spec::MountSource::Bind { .. } | spec::MountSource::Anonymous => None,
+                MountSource::Volume { name, .. } => Some(name),
+                MountSource::Bind { .. }
+                | MountSource::Anonymous { .. }
+                | MountSource::Image { .. } => None,
             })
             .collect();
         Desired {
@@ -150,6 +166,13 @@ impl ResolvedProject {
                 .cloned()
                 .collect(),
             networks,
+            adopted: None,
+            depends_on: resolved.service.depends_on.clone(),
+            files: container
+                .files
+                .iter()
+                .filter_map(spec::FileMount::digest)
+                .collect(),
         }
     }
 
@@ -244,6 +267,14 @@ pub fn scope(project: &Project) -> Scope {
             .volumes
             .iter()
             .map(|volume| volume.name.clone())
+            .collect(),
+        originals: false,
+        dependencies: project
+            .services
+            .values()
+            .flat_map(|service| &service.depends_on)
+            .filter(|(_, dependency)| dependency.run_by == spec::RunBy::Compose)
+            .map(|(name, _)| name.clone())
             .collect(),
     }
 }

@@ -2,6 +2,7 @@
 //! tasks run on one set, and the end of any of them is the end of the supervisor.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::threads::{EdgeThreads, cpus, unless_panicked};
 use super::watch::{Watch, now};
-use super::{Catalog, ResolvedProject};
+use super::{Catalog, FileStore, ResolvedProject};
 use crate::api::{self, Snapshot};
 use crate::clock;
 use crate::config::StateDir;
@@ -27,7 +28,7 @@ use crate::journal::{self, Journal, Kind, Record};
 use crate::probe;
 use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Targets, World};
 use crate::report::Chain;
-use crate::spec::{Diagnostic, ProjectName, Published, ServiceName};
+use crate::spec::{Diagnostic, FileKind, ProjectName, Published, ServiceName};
 
 /// Events that wait for the loop at most; whoever has one more waits.
 const EVENTS: usize = 256;
@@ -49,6 +50,10 @@ pub struct Supervised {
     pub scope: Scope,
     /// The ports to bind.
     pub ports: BTreeSet<Published>,
+    /// The ports that containers of docker compose hold until they end: bound when the route table first has them.
+    pub later: BTreeSet<Published>,
+    /// Units that are left as they are, and why.
+    pub refused: BTreeMap<ServiceName, String>,
 }
 
 impl Supervised {
@@ -60,6 +65,8 @@ impl Supervised {
             catalog: resolved.catalog(),
             scope: resolved.scope(),
             ports: resolved.ports(),
+            later: BTreeSet::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -77,8 +84,12 @@ impl Supervised {
                 project: project.clone(),
                 networks: BTreeSet::new(),
                 volumes: BTreeSet::new(),
+                originals: false,
+                dependencies: BTreeSet::new(),
             },
             ports: BTreeSet::new(),
+            later: BTreeSet::new(),
+            refused: BTreeMap::new(),
             project,
         }
     }
@@ -93,6 +104,8 @@ pub struct Surroundings<E> {
     pub identity: EngineIdentity,
     /// The project's files.
     pub state: StateDir,
+    /// Where the copies of secrets and configs are.
+    pub files: FileStore,
     /// How the supervisor is asked to end.
     pub stop: Stop,
     /// Something that is wanted from the begin.
@@ -138,6 +151,14 @@ pub enum StartError {
     /// Networks or volumes that somebody else has to make are missing.
     #[error("{} external networks or volumes are missing", .0.len())]
     Externals(Vec<Diagnostic>),
+    /// The copies of secrets and configs have no place.
+    #[error("cannot use {} for copies of secrets and configs", directory.display())]
+    Files {
+        /// Where they were to be.
+        directory: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The threads of the edge cannot be started.
     #[error("cannot start the threads of the edge")]
     Threads(#[source] std::io::Error),
@@ -160,6 +181,7 @@ pub async fn supervise<E: Engine>(
     let Surroundings {
         engine,
         identity,
+        files,
         stop,
         command,
         status,
@@ -176,7 +198,7 @@ pub async fn supervise<E: Engine>(
     let relist = Arc::new(Notify::new());
     let shutdown = CancellationToken::new();
 
-    let world = world(&supervised.project, supervised.wanted, command);
+    let world = world(&supervised, command);
     let watch = Watch {
         engine: Arc::clone(&engine),
         scope: supervised.scope,
@@ -202,6 +224,8 @@ pub async fn supervise<E: Engine>(
     let supervisor = Supervisor {
         engine,
         catalog: Arc::new(supervised.catalog),
+        files: Arc::new(files),
+        kept: None,
         world,
         journal: ground.journal.clone(),
         events: events_in,
@@ -276,8 +300,9 @@ impl Ground {
         if !missing.is_empty() {
             return Err(StartError::Externals(missing));
         }
+        prepare_files(&supervised.catalog, &around.files)?;
         let edge = EdgeThreads::start().map_err(StartError::Threads)?;
-        let listeners = edge.bind(&supervised.ports)?;
+        let listeners = edge.bind(&supervised.ports, &supervised.later)?;
         let socket = api::bind(&state.socket())?;
         let (journal, recovered) = Journal::open(&state.dir)?;
         if let Some(cut) = recovered.cut {
@@ -293,13 +318,38 @@ impl Ground {
     }
 }
 
-fn world(
-    project: &ProjectName,
-    wanted: BTreeMap<ServiceName, Desired>,
-    command: Option<Command>,
-) -> World {
-    let mut world = World::new(project.clone(), Limits::of_cpus(cpus()));
-    world.apply(now(), Event::Wanted(wanted));
+/// A place for the copies, where there are any; what is worth saying of it is said once.
+fn prepare_files(catalog: &Catalog, store: &FileStore) -> Result<(), StartError> {
+    let all = || {
+        catalog
+            .containers
+            .values()
+            .flat_map(|container| &container.files)
+    };
+    if all().next().is_none() {
+        return Ok(());
+    }
+    let directory = store.directory();
+    let ground = store.prepare().map_err(|source| StartError::Files {
+        directory: directory.clone(),
+        source,
+    })?;
+    let directory = directory.display();
+    if ground.on_disk && all().any(|file| file.kind == FileKind::Secret) {
+        warn!(%directory, "copies of secrets are on a disk, not in memory (tmpfs)");
+    }
+    if let Some(file) = all().find(|file| ground.noexec && file.mode & 0o111 != 0) {
+        let (kind, name) = (file.kind, file.name.as_str());
+        warn!(%directory, %kind, name, "cannot be executed, as the directory's mount is `noexec`; name another one with \
+            PHOENIXD_RUNTIME_DIR, or run it by its interpreter");
+    }
+    Ok(())
+}
+
+fn world(supervised: &Supervised, command: Option<Command>) -> World {
+    let mut world = World::new(supervised.project.clone(), Limits::of_cpus(cpus()));
+    world.apply(now(), Event::Wanted(supervised.wanted.clone()));
+    world.apply(now(), Event::Refused(supervised.refused.clone()));
     if let Some(command) = command {
         world.apply(now(), Event::Command(command));
     }

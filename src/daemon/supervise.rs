@@ -13,18 +13,20 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::execute::execute_telling;
 use super::watch::now;
-use super::{Catalog, execute, record};
+use super::{Catalog, FileStore, record};
+use crate::adopt::Comparison;
 use crate::api::{CommandRequest, Snapshot};
 use crate::clock;
 use crate::docker::Engine;
 use crate::journal::Journal;
 use crate::probe::Probed;
 use crate::reconcile::{
-    Action, Command, EdgeReport, Event, Outcome, Planned, RequestId, Routes, Sight, Status, Step,
-    Targets, Time, World,
+    Action, Command, EdgeReport, Event, Meddling, Outcome, Planned, RequestId, Routes, Sight,
+    Status, Step, Targets, Time, WaitingOn, World,
 };
-use crate::spec::{ReplicaName, ServiceName};
+use crate::spec::{FileDigest, FileMount, ReplicaName, ServiceName};
 
 /// The longest wait without planning. Timers do not count suspended time, so after a suspend deadlines are met at
 /// most this late.
@@ -47,6 +49,9 @@ pub struct Stop {
 pub(super) struct Supervisor<E> {
     pub(super) engine: Arc<E>,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) files: Arc<FileStore>,
+    /// The copies that everything else was removed beside.
+    pub(super) kept: Option<BTreeSet<FileDigest>>,
     pub(super) world: World,
     pub(super) journal: Journal,
     pub(super) events: mpsc::Receiver<Event>,
@@ -81,6 +86,8 @@ pub(super) struct Called {
     outcome: Outcome,
     /// A stop whose grace ran out: the connections that were still open then.
     cut: Option<u64>,
+    /// What a comparison found.
+    compared: Option<Comparison>,
 }
 
 /// Awaits a call; of a stop that outlasts its grace it counts the connections that end with it. Docker counts whole
@@ -113,8 +120,11 @@ async fn count_cut(
 pub(super) struct Told {
     failures: BTreeMap<ServiceName, u32>,
     ready: BTreeMap<ServiceName, u32>,
+    /// Which dependency each service waits for, and what that one is.
+    waits: BTreeMap<ServiceName, String>,
     overdue: BTreeSet<ReplicaName>,
     unverified: BTreeSet<ReplicaName>,
+    meddling: BTreeSet<Meddling>,
     journal_fails: bool,
     kernel_unavailable: bool,
 }
@@ -246,6 +256,7 @@ impl<E: Engine> Supervisor<E> {
             changed
         });
         self.tell(&step.status);
+        self.sweep(step.files.as_ref());
         let Some(routes) = &step.routes else {
             return false;
         };
@@ -258,6 +269,18 @@ impl<E: Engine> Supervisor<E> {
         self.routes.send_replace((epoch, Arc::clone(&routes)));
         self.world.apply(now(), Event::Published { epoch, routes });
         true
+    }
+
+    /// Removes the copies of secrets and configs that nobody needs any more, and what others before left.
+    fn sweep(&mut self, needed: Option<&BTreeSet<FileDigest>>) {
+        let Some(needed) = needed.filter(|needed| self.kept.as_ref() != Some(needed)) else {
+            return;
+        };
+        // What could not be removed is tried again with the next change, and at the next start.
+        if let Err(error) = self.files.keep_only(needed) {
+            warn!(%error, directory = %self.files.directory().display(), "copies of secrets or configs cannot be removed");
+        }
+        self.kept = Some(needed.clone());
     }
 
     /// Where the supervisor is in its own life.
@@ -292,6 +315,7 @@ impl<E: Engine> Supervisor<E> {
         }
         let engine = Arc::clone(&self.engine);
         let catalog = Arc::clone(&self.catalog);
+        let files = Arc::clone(&self.files);
         let edge = self.edge.clone();
         self.calls.spawn(async move {
             // The intent is durable before the call; that of a start is its create's. A journal that cannot be written
@@ -301,12 +325,15 @@ impl<E: Engine> Supervisor<E> {
             {
                 drop(receipt.durable().await);
             }
-            let call = execute(&*engine, &catalog, &action, now);
+            let mut compared = None;
+            let write = |file: &FileMount| files.write(file);
+            let call = execute_telling(&*engine, &catalog, &action, write, now, &mut compared);
             let (outcome, cut) = count_cut(call, &action, &edge).await;
             Called {
                 action,
                 outcome,
                 cut,
+                compared,
             }
         });
     }
@@ -316,11 +343,18 @@ impl<E: Engine> Supervisor<E> {
             action,
             outcome,
             cut,
+            compared,
         } = match joined {
             Ok(ended) => ended,
             // A panic is a bug: end loudly, replicas stay, the next supervisor finds everything again.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        if let Some(comparison) = compared {
+            self.journal.note(record::compared(&action, &comparison));
+        }
+        if outcome.asks_for_a_listing(&action) {
+            self.relist.notify_one();
+        }
         match &outcome {
             Outcome::Done(_) => {}
             Outcome::Failed { failure, .. } => {
@@ -328,7 +362,6 @@ impl<E: Engine> Supervisor<E> {
             }
             Outcome::Unknown { failure } => {
                 warn!(action = %action, error = %failure.message, "outcome unknown; listing");
-                self.relist.notify_one();
             }
         }
         if !matches!((&action, &outcome), (Action::Look { .. }, Outcome::Done(_))) {
@@ -413,6 +446,33 @@ impl<E: Engine> Supervisor<E> {
         }
     }
 
+    /// What a service waits for that others have to do, whenever it changes.
+    fn tell_waiting(&mut self, name: &ServiceName, on: Option<&WaitingOn>) {
+        let Some(on) = on.and_then(WaitingOn::dependency) else {
+            self.told.waits.remove(name);
+            return;
+        };
+        if self.told.waits.get(name) == Some(&on) {
+            return;
+        }
+        info!(service = %name, "waits for {on}");
+        self.journal.note(record::waits(name, &on));
+        self.told.waits.insert(name.clone(), on);
+    }
+
+    /// What somebody else did: one line in the log and one record, each once.
+    fn tell_meddling(&mut self, outside: &[Meddling]) {
+        self.told
+            .meddling
+            .retain(|meddling| outside.contains(meddling));
+        for meddling in outside {
+            if self.told.meddling.insert(meddling.clone()) {
+                warn!("{}", meddling.what);
+                self.journal.note(record::meddled(&meddling.what));
+            }
+        }
+    }
+
     /// One line for each change that a person wants to know of.
     fn tell(&mut self, status: &Status) {
         for (name, service) in &status.services {
@@ -429,6 +489,7 @@ impl<E: Engine> Supervisor<E> {
             if ready != Some(service.ready) && (ready.is_some() || service.ready > 0) {
                 info!(service = %name, ready = service.ready, wanted = service.wanted, "in rotation");
             }
+            self.tell_waiting(name, service.waiting_on.as_ref());
         }
         self.told
             .overdue
@@ -444,6 +505,7 @@ impl<E: Engine> Supervisor<E> {
                 self.tell_unverified(&row.replica);
             }
         }
+        self.tell_meddling(&status.outside);
         let failing = self.journal.failing();
         if failing.is_some() != self.told.journal_fails {
             self.told.journal_fails = failing.is_some();

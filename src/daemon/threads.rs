@@ -34,9 +34,10 @@ impl EdgeThreads {
     pub(super) fn bind(
         &self,
         ports: &BTreeSet<Published>,
+        later: &BTreeSet<Published>,
     ) -> Result<edge::Listeners, edge::BindError> {
         let _inside = self.0.as_ref().map(Runtime::enter);
-        edge::Listeners::bind(ports)
+        edge::Listeners::bind(ports)?.and_later(later)
     }
 
     /// Runs the edge on its threads. It ends with them, when this is dropped.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -91,16 +92,40 @@ impl<E: Engine> Watch<E> {
             Ok(hints) => hints,
             Err(error) => return End::Lost(error),
         };
+        let mut dependencies = match self.subscribe_to_dependencies().await {
+            Ok(hints) => hints,
+            Err(error) => return End::Lost(error),
+        };
         if let Err(error) = self.list().await {
             return End::Lost(error);
         }
         if std::mem::take(lost) {
             info!("the engine is back");
         }
-        self.follow(&mut hints).await
+        self.follow(&mut hints, &mut dependencies).await
     }
 
-    async fn follow(&self, hints: &mut (impl Stream<Item = Result<Hint, Error>> + Unpin)) -> End {
+    /// Nothing ever comes where no phoenix depends on a service of docker compose.
+    async fn subscribe_to_dependencies(
+        &self,
+    ) -> Result<BoxStream<'static, Result<Hint, Error>>, Error> {
+        let Scope {
+            project,
+            dependencies,
+            ..
+        } = &self.scope;
+        if dependencies.is_empty() {
+            return Ok(futures::stream::pending().boxed());
+        }
+        let hints = self.engine.subscribe_to_dependencies(project, dependencies);
+        Ok(hints.await?.boxed())
+    }
+
+    async fn follow(
+        &self,
+        hints: &mut (impl Stream<Item = Result<Hint, Error>> + Unpin),
+        dependencies: &mut BoxStream<'static, Result<Hint, Error>>,
+    ) -> End {
         let mut period = interval_at(clock::timer_in(RELIST), RELIST);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = Looks::default();
@@ -110,11 +135,23 @@ impl<E: Engine> Watch<E> {
                 biased;
                 () = self.shutdown.cancelled() => return End::Shutdown,
                 hint = hints.next() => match hint {
-                    Some(Ok(hint)) => looks.hint(&self.engine, hint),
+                    Some(Ok(hint)) => {
+                        // Before the look that finds it ended.
+                        if is_signal(&hint.action) {
+                            let id = hint.id.clone();
+                            if self.send(Event::Signalled { id }).await.is_err() { return End::Shutdown }
+                        }
+                        looks.hint(&self.engine, hint);
+                    }
                     Some(Err(error)) => return End::Lost(error),
                     None => return End::Lost(stream_ended()),
                 },
-                Some(seen) = looks.next(&self.engine) => match seen {
+                hint = dependencies.next() => match hint {
+                    Some(Ok(_)) => looks.hint_of_dependencies(&self.engine, &self.scope),
+                    Some(Err(error)) => return End::Lost(error),
+                    None => return End::Lost(stream_ended()),
+                },
+                Some(seen) = looks.next(&self.engine, &self.scope) => match seen {
                     Ok(event) => if self.send(event).await.is_err() { return End::Shutdown },
                     Err(error) if error.is_retryable() => return End::Lost(error),
                     Err(error) => debug!(error = %Chain(&error), "a look failed; the next listing tells"),
@@ -154,8 +191,16 @@ pub(super) fn now() -> Time {
 /// Inspections that hints led to: one at a time for each container, and one more when hints came meanwhile.
 #[derive(Debug, Default)]
 struct Looks {
-    tasks: JoinSet<(ContainerId, Result<Event, Error>)>,
-    under_way: BTreeMap<ContainerId, Again>,
+    tasks: JoinSet<(Subject, Result<Event, Error>)>,
+    under_way: BTreeMap<Subject, Again>,
+}
+
+/// What is looked at.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Subject {
+    Container(ContainerId),
+    /// What the phoenixes depend on, all of it: there is little, and it seldom changes.
+    Dependencies,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,14 +214,35 @@ impl Looks {
         if !changes_something(&hint.action) {
             return;
         }
-        match self.under_way.get_mut(&hint.id) {
+        let subject = Subject::Container(hint.id.clone());
+        match self.under_way.get_mut(&subject) {
             Some(again) => *again = Again::Yes,
             None => self.look(engine, hint.id),
         }
     }
 
+    fn hint_of_dependencies<E: Engine>(&mut self, engine: &Arc<E>, scope: &Scope) {
+        match self.under_way.get_mut(&Subject::Dependencies) {
+            Some(again) => *again = Again::Yes,
+            None => self.look_at_dependencies(engine, scope),
+        }
+    }
+
+    fn look_at_dependencies<E: Engine>(&mut self, engine: &Arc<E>, scope: &Scope) {
+        self.under_way.insert(Subject::Dependencies, Again::No);
+        let engine = Arc::clone(engine);
+        let (project, services) = (scope.project.clone(), scope.dependencies.clone());
+        self.tasks.spawn(async move {
+            let asked_at = now();
+            let seen = engine.dependencies(&project, &services).await;
+            let event = seen.map(|seen| Event::Dependencies { asked_at, seen });
+            (Subject::Dependencies, event)
+        });
+    }
+
     fn look<E: Engine>(&mut self, engine: &Arc<E>, id: ContainerId) {
-        self.under_way.insert(id.clone(), Again::No);
+        let subject = Subject::Container(id.clone());
+        self.under_way.insert(subject, Again::No);
         let engine = Arc::clone(engine);
         self.tasks.spawn(async move {
             let asked_at = now();
@@ -186,21 +252,33 @@ impl Looks {
                 id: id.clone(),
                 observed: observed.map(Box::new),
             });
-            (id, event)
+            (Subject::Container(id), event)
         });
     }
 
     /// The next inspection's answer; `None` when there is none under way.
-    async fn next<E: Engine>(&mut self, engine: &Arc<E>) -> Option<Result<Event, Error>> {
-        let (id, event) = match self.tasks.join_next().await? {
+    async fn next<E: Engine>(
+        &mut self,
+        engine: &Arc<E>,
+        scope: &Scope,
+    ) -> Option<Result<Event, Error>> {
+        let (subject, event) = match self.tasks.join_next().await? {
             Ok(joined) => joined,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        if self.under_way.remove(&id) == Some(Again::Yes) {
-            self.look(engine, id);
+        if self.under_way.remove(&subject) == Some(Again::Yes) {
+            match subject {
+                Subject::Container(id) => self.look(engine, id),
+                Subject::Dependencies => self.look_at_dependencies(engine, scope),
+            }
         }
         Some(event)
     }
+}
+
+/// Whether it tells of a signal: `docker stop` and `docker kill` both do, and nothing that a process does to itself.
+fn is_signal(action: &str) -> bool {
+    action == "kill"
 }
 
 /// Whether what happened can have changed what an inspection says. Health checks alone make three events each.

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount as WireMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType, MountVolumeOptions, NetworkingConfig,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig, ResourcesBlkioWeightDevice,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
 };
 
-use super::{Birth, labels};
+use super::{Birth, compose_labels, labels, mounts};
 use crate::spec::{
-    Attachment, ContainerSpec, HealthTest, Healthcheck, Mount, MountSource, NetworkMode, TmpfsMount,
+    Attachment, BlockIo, ContainerSpec, DeviceRate, HealthTest, Healthcheck, NetworkMode,
+    TmpfsMount,
 };
 
 /// What `POST /containers/create` is sent for a birth.
@@ -35,9 +35,10 @@ pub(super) fn create_body(birth: &Birth) -> ContainerCreateBody {
             format!("PHOENIXD_GENERATION={}", birth.generation),
         ]);
     }
-    body.labels
-        .get_or_insert_default()
-        .extend(labels::of_birth(birth));
+    let labels = body.labels.get_or_insert_default();
+    labels.extend(compose_labels::of_replica(birth));
+    labels.extend(labels::of_birth(birth));
+    labels.extend(labels::of_dependencies(&birth.born_after));
     body
 }
 
@@ -111,11 +112,12 @@ fn with_reach(container: &ContainerSpec) -> BTreeMap<String, String> {
 }
 
 fn host_config(container: &ContainerSpec) -> HostConfig {
-    let (binds, mounts) = split_mounts(&container.mounts);
-    HostConfig {
+    let (binds, mut others) = mounts::split(&container.mounts);
+    others.extend(container.files.iter().map(mounts::of_file));
+    let host = HostConfig {
         annotations: some_map(&container.annotations),
         binds: some_if_any(binds),
-        mounts: some_if_any(mounts),
+        mounts: some_if_any(others),
         tmpfs: some_if_any(container.tmpfs.iter().map(tmpfs_entry)),
         cap_add: capabilities(&container.cap_add),
         cap_drop: capabilities(&container.cap_drop),
@@ -160,6 +162,10 @@ fn host_config(container: &ContainerSpec) -> HostConfig {
         cpu_quota: container.cpu_quota,
         cpu_period: container.cpu_period,
         cpuset_cpus: container.cpuset.clone(),
+        cpu_count: container.cpu_count,
+        cpu_percent: container.cpu_percent,
+        cpu_realtime_period: container.cpu_rt_period,
+        cpu_realtime_runtime: container.cpu_rt_runtime,
         oom_score_adj: container.oom_score_adj,
         log_config: container
             .logging
@@ -171,6 +177,33 @@ fn host_config(container: &ContainerSpec) -> HostConfig {
         runtime: container.runtime.clone(),
         storage_opt: some_map(&container.storage_opt),
         ..HostConfig::default()
+    };
+    match &container.block_io {
+        Some(block_io) => with_block_io(host, block_io),
+        None => host,
+    }
+}
+
+fn with_block_io(host: HostConfig, block_io: &BlockIo) -> HostConfig {
+    let rates = |rates: &[DeviceRate]| {
+        some_if_any(rates.iter().map(|one| ThrottleDevice {
+            path: Some(one.path.clone()),
+            rate: Some(one.rate),
+        }))
+    };
+    HostConfig {
+        blkio_weight: block_io.weight,
+        blkio_weight_device: some_if_any(block_io.weights.iter().map(|one| {
+            ResourcesBlkioWeightDevice {
+                path: Some(one.path.clone()),
+                weight: Some(usize::from(one.weight)),
+            }
+        })),
+        blkio_device_read_bps: rates(&block_io.read_bytes),
+        blkio_device_write_bps: rates(&block_io.write_bytes),
+        blkio_device_read_iops: rates(&block_io.read_operations),
+        blkio_device_write_iops: rates(&block_io.write_operations),
+        ..host
     }
 }
 
@@ -205,107 +238,13 @@ pub(super) fn endpoint_settings(attachment: &Attachment) -> EndpointSettings {
     EndpointSettings {
         aliases: some_list(&attachment.aliases),
         driver_opts: some_map(&attachment.driver_opts),
+        gw_priority: attachment.gw_priority,
         ipam_config: has_addresses.then(|| EndpointIpamConfig {
             ipv4_address: attachment.ipv4.map(|ip| ip.to_string()),
             ipv6_address: attachment.ipv6.map(|ip| ip.to_string()),
             link_local_ips: some_if_any(attachment.link_local_ips.iter().map(IpAddr::to_string)),
         }),
         ..EndpointSettings::default()
-    }
-}
-
-/// As compose v2 divides them: `Binds` where that syntax can say everything, else `Mounts`.
-fn split_mounts(mounts: &[Mount]) -> (Vec<String>, Vec<WireMount>) {
-    let mut binds = Vec::new();
-    let mut others = Vec::new();
-    for mount in mounts {
-        match bind_text(mount) {
-            Some(text) => binds.push(text),
-            None => others.push(wire_mount(mount)),
-        }
-    }
-    (binds, others)
-}
-
-/// `source:target:ro,z,rprivate`, for what is written so: only `Binds` makes a missing directory of the host and
-/// relabels for `SELinux`; only `Mounts` takes a subpath, a colon in a path, or no source.
-fn bind_text(mount: &Mount) -> Option<String> {
-    let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
-    let source = match &mount.source {
-        MountSource::Bind {
-            path,
-            create,
-            selinux,
-            propagation,
-        } => {
-            if !create && selinux.is_none() {
-                return None;
-            }
-            options.extend(selinux.as_deref());
-            options.extend(propagation.as_deref());
-            path.as_str()
-        }
-        MountSource::Volume {
-            name,
-            nocopy: false,
-            subpath: None,
-        } => name.as_str(),
-        MountSource::Volume { .. } | MountSource::Anonymous => return None,
-    };
-    (!source.contains(':') && !mount.target.contains(':'))
-        .then(|| format!("{source}:{}:{}", mount.target, options.join(",")))
-}
-
-fn wire_mount(mount: &Mount) -> WireMount {
-    let base = WireMount {
-        target: Some(mount.target.clone()),
-        read_only: mount.read_only.then_some(true),
-        ..WireMount::default()
-    };
-    match &mount.source {
-        MountSource::Bind {
-            path, propagation, ..
-        } => WireMount {
-            typ: Some(MountType::BIND),
-            source: Some(path.clone()),
-            bind_options: propagation.as_deref().map(|text| MountBindOptions {
-                propagation: Some(propagation_of(text)),
-                ..MountBindOptions::default()
-            }),
-            ..base
-        },
-        MountSource::Volume {
-            name,
-            nocopy,
-            subpath,
-        } => WireMount {
-            typ: Some(MountType::VOLUME),
-            source: Some(name.to_string()),
-            volume_options: Some(MountVolumeOptions {
-                no_copy: nocopy.then_some(true),
-                subpath: subpath.clone(),
-                ..MountVolumeOptions::default()
-            }),
-            ..base
-        },
-        MountSource::Anonymous => WireMount {
-            typ: Some(MountType::VOLUME),
-            volume_options: Some(MountVolumeOptions::default()),
-            ..base
-        },
-    }
-}
-
-fn propagation_of(text: &str) -> MountBindOptionsPropagationEnum {
-    use MountBindOptionsPropagationEnum as P;
-    match text {
-        "private" => P::PRIVATE,
-        "shared" => P::SHARED,
-        "rshared" => P::RSHARED,
-        "slave" => P::SLAVE,
-        "rslave" => P::RSLAVE,
-        // What Docker takes where nothing is said, and the narrowest.
-        _ => P::RPRIVATE,
     }
 }
 
@@ -363,7 +302,7 @@ pub(super) fn some_map<M: FromIterator<(String, String)>>(
     (!map.is_empty()).then(|| map.clone().into_iter().collect())
 }
 
-fn some_if_any<T, C: FromIterator<T>>(items: impl IntoIterator<Item = T>) -> Option<C> {
+pub(super) fn some_if_any<T, C: FromIterator<T>>(items: impl IntoIterator<Item = T>) -> Option<C> {
     let mut items = items.into_iter().peekable();
     items.peek().is_some().then(|| items.collect())
 }

@@ -3,22 +3,27 @@
 //! Not here: listings (`list`), events (`events`), what is sent for a container (`body`), a network or a volume
 //! (`resources`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bollard::models::NetworkConnectRequest;
+use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptions, StartContainerOptions, StopContainerOptionsBuilder,
+    RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use futures::Stream;
 
 use super::convert::{self, Vantage};
 use super::endpoint::ApiVersion;
-use super::{Birth, Docker, Engine, Error, Hint, Scope, body, error, events, list, resources};
-use crate::reconcile::{Listing, Observed};
+use super::{
+    Birth, Docker, Engine, Error, Hint, Scope, body, error, events, examine, list, needs, resources,
+};
+use crate::adopt::Examined;
+use crate::reconcile::{DependencySeen, Listing, Observed};
 use crate::spec::{
-    Attachment, ContainerId, ContainerSpec, ImageFacts, ImageRef, MountSource, NetworkName,
-    NetworkSpec, ProjectName, VolumeName, VolumeSpec,
+    Attachment, ContainerId, ImageFacts, ImageRef, NetworkName, NetworkSpec, ProjectName,
+    ServiceName, VolumeName, VolumeSpec,
 };
 
 /// For looking: an inspection takes 0.7 ms, a listing a few.
@@ -33,8 +38,20 @@ const STOP_MARGIN: Duration = Duration::from_secs(30);
 const DEFAULT_GRACE_SECONDS: i64 = 10;
 
 impl Engine for Docker {
+    fn api(&self) -> ApiVersion {
+        self.api_version()
+    }
+
     async fn list(&self, scope: &Scope) -> Result<Listing, Error> {
         list::list(self, scope).await
+    }
+
+    async fn dependencies(
+        &self,
+        project: &ProjectName,
+        services: &BTreeSet<ServiceName>,
+    ) -> Result<Vec<DependencySeen>, Error> {
+        list::dependencies(self, project, services).await
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Observed>, Error> {
@@ -52,7 +69,12 @@ impl Engine for Docker {
     }
 
     async fn create(&self, birth: &Birth) -> Result<ContainerId, Error> {
-        self.refuse_unknown_fields(&birth.container)?;
+        if let Some(file) = (birth.container.files.iter()).find(|file| file.path.is_none()) {
+            let message = format!("the {} `{}` has no place on the host", file.kind, file.name);
+            return Err(error::refusal(400, message));
+        }
+        let api = self.api_version();
+        needs::refuse(&needs::container_needs(&birth.container, api), api)?;
         let name = birth.replica.container_name(&birth.project);
         let options = CreateContainerOptionsBuilder::new().name(&name);
         let options = match &birth.container.platform {
@@ -64,6 +86,7 @@ impl Engine for Docker {
             .create_container(Some(options.build()), body::create_body(birth));
         // The body is large, and would be part of every future above.
         let created = self.call("create", BIRTH, Box::pin(asked)).await?;
+        self.tell(&birth.replica.service, &created.warnings);
         Ok(ContainerId::new(created.id))
     }
 
@@ -128,20 +151,35 @@ impl Engine for Docker {
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Error> {
-        let options = RemoveContainerOptionsBuilder::new().v(true).force(false);
-        let removed = self
+        self.remove_container(id, true).await
+    }
+
+    async fn remove_original(&self, id: &ContainerId) -> Result<(), Error> {
+        self.remove_container(id, false).await
+    }
+
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        let renamed = self
             .call(
-                "remove",
+                "rename",
                 CHANGE,
-                self.api
-                    .remove_container(id.as_str(), Some(options.build())),
+                self.api.rename_container(id.as_str(), options),
             )
             .await;
-        match removed {
-            // "removal of container … is already in progress": the look that follows tells how far it is.
-            Err(Error::Conflict { message }) if message.contains("already in progress") => Ok(()),
-            other => gone_is_done(other),
+        match renamed {
+            // "Renaming a container with the same name as its current name" (moby v28.5.2, `daemon/rename.go`).
+            Err(Error::Refused { message, .. } | Error::Conflict { message })
+                if message.contains("same name as its current name") =>
+            {
+                Ok(())
+            }
+            other => other,
         }
+    }
+
+    async fn examine(&self, id: &ContainerId) -> Result<Option<Examined>, Error> {
+        examine::examine(self, id).await
     }
 
     async fn create_network(
@@ -197,13 +235,33 @@ impl Engine for Docker {
         &self,
         project: &ProjectName,
     ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
-        events::subscribe(&self.wire, project).await
+        events::subscribe(&self.wire, events::About::Project(project.clone())).await
+    }
+
+    async fn subscribe_to_dependencies(
+        &self,
+        project: &ProjectName,
+        services: &BTreeSet<ServiceName>,
+    ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
+        let about = events::About::Dependencies(project.clone(), services.clone());
+        events::subscribe(&self.wire, about).await
     }
 }
 
 impl Docker {
     /// A container by id or name; `None` when there is none.
     pub(super) async fn look(&self, reference: &str) -> Result<Option<Observed>, Error> {
+        let answer = self.answer(reference).await?;
+        answer
+            .map(|answer| convert::observed(&answer, self.vantage()))
+            .transpose()
+    }
+
+    /// What the engine says of a container; `None` when there is none.
+    pub(super) async fn answer(
+        &self,
+        reference: &str,
+    ) -> Result<Option<ContainerInspectResponse>, Error> {
         let answer = self
             .call(
                 "inspect",
@@ -213,9 +271,26 @@ impl Docker {
             )
             .await;
         match answer {
-            Ok(answer) => convert::observed(&answer, self.vantage()).map(Some),
+            Ok(answer) => Ok(Some(answer)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn remove_container(&self, id: &ContainerId, volumes: bool) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::new().v(volumes).force(false);
+        let removed = self
+            .call(
+                "remove",
+                CHANGE,
+                self.api
+                    .remove_container(id.as_str(), Some(options.build())),
+            )
+            .await;
+        match removed {
+            // "removal of container … is already in progress": the look that follows tells how far it is.
+            Err(Error::Conflict { message }) if message.contains("already in progress") => Ok(()),
+            other => gone_is_done(other),
         }
     }
 
@@ -228,49 +303,14 @@ impl Docker {
 
     /// The grace that a container was made with, in seconds; `None` when there is no such container.
     async fn own_grace(&self, id: &ContainerId) -> Result<Option<i64>, Error> {
-        let answer = self
-            .call(
-                "inspect",
-                LOOK,
-                self.api
-                    .inspect_container(id.as_str(), None::<InspectContainerOptions>),
-            )
-            .await;
-        match answer {
-            Ok(answer) => Ok(Some(
-                answer
-                    .config
-                    .and_then(|config| config.stop_timeout)
-                    .unwrap_or(DEFAULT_GRACE_SECONDS)
-                    .max(0),
-            )),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// An engine drops what its API does not know without a word (20.10.24 with `Annotations`). Where that would make
-    /// a different container than was asked for, the create is refused here.
-    fn refuse_unknown_fields(&self, container: &ContainerSpec) -> Result<(), Error> {
-        let has_subpath = container.mounts.iter().any(|mount| match &mount.source {
-            MountSource::Volume { subpath, .. } => subpath.is_some(),
-            MountSource::Bind { .. } | MountSource::Anonymous => false,
-        });
-        let needs = [
-            (has_subpath, 45, "a volume's subpath"),
-            (!container.annotations.is_empty(), 43, "annotations"),
-        ];
-        let spoken = self.api_version();
-        match needs
-            .into_iter()
-            .find(|(is_asked, minor, _)| *is_asked && spoken < ApiVersion::one(*minor))
-        {
-            None => Ok(()),
-            Some((_, minor, what)) => Err(error::refusal(
-                400,
-                format!("{what} needs API 1.{minor}, the engine speaks {spoken}"),
-            )),
-        }
+        let grace = |answer: ContainerInspectResponse| {
+            answer
+                .config
+                .and_then(|config| config.stop_timeout)
+                .unwrap_or(DEFAULT_GRACE_SECONDS)
+                .max(0)
+        };
+        Ok(self.answer(id.as_str()).await?.map(grace))
     }
 }
 

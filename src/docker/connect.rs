@@ -2,19 +2,23 @@
 //!
 //! Not here: the trait's calls (`calls`), images (`images`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::models::{SystemInfoCgroupVersionEnum as Cgroup, SystemVersion};
 use hyper::http::Method;
+use tracing::warn;
 
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error;
 use super::transport::{Wire, request};
 use super::{Error, calls};
+use crate::kernel;
+use crate::spec::ServiceName;
 
 /// Docker Engine 20.10, the oldest that the tests run against.
 const OLDEST: ApiVersion = ApiVersion::one(41);
@@ -33,6 +37,8 @@ pub struct Docker {
     pub(super) wire: Wire,
     pub(super) proc_root: Option<Arc<PathBuf>>,
     about: Arc<About>,
+    /// Warnings of the engine that have been told.
+    warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// What the engine said about itself when it was connected to.
@@ -61,6 +67,8 @@ pub struct EngineFacts {
     pub name: String,
     /// The engine's version now (`28.5.2`); it may have been upgraded since it was connected to.
     pub version: String,
+    /// The release of its host's kernel; empty where the engine does not say.
+    pub kernel_release: String,
     /// 1 or 2; `None` where the engine does not say.
     pub cgroup_version: Option<u8>,
     /// The default seccomp profile is there.
@@ -77,6 +85,10 @@ pub struct EngineFacts {
     pub root_dir: PathBuf,
     /// Containers survive the engine's restart.
     pub live_restore: bool,
+    /// The log driver of containers that name none.
+    pub log_driver: String,
+    /// The runtime of containers that name none.
+    pub runtime: String,
     /// Processors.
     pub cpus: u32,
     /// Memory in bytes.
@@ -116,6 +128,7 @@ impl Docker {
             wire,
             proc_root: endpoint.proc_root.clone().map(Arc::new),
             about: Arc::new(about),
+            warned: Arc::default(),
         })
     }
 
@@ -167,6 +180,7 @@ impl Docker {
             id: info.id.ok_or(Error::Malformed { field: "ID" })?,
             name: info.name.unwrap_or_default(),
             version: info.server_version.unwrap_or_default(),
+            kernel_release: info.kernel_version.unwrap_or_default(),
             cgroup_version: match info.cgroup_version {
                 Some(Cgroup::_1) => Some(1),
                 Some(Cgroup::_2) => Some(2),
@@ -184,9 +198,35 @@ impl Docker {
                     field: "DockerRootDir",
                 })?,
             live_restore: info.live_restore_enabled.unwrap_or(false),
+            log_driver: info.logging_driver.unwrap_or_default(),
+            runtime: info.default_runtime.unwrap_or_default(),
             cpus: number(info.ncpu),
             memory_bytes: number(info.mem_total),
         })
+    }
+
+    /// Logs what the engine said about a create (`Your kernel does not support … discarded`), each of it once: births
+    /// are many and alike.
+    pub(super) fn tell(&self, service: &ServiceName, warnings: &[String]) {
+        for warning in warnings {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.insert(format!("{service} {warning}")) {
+                warn!(%service, "the engine warns: {warning}");
+            }
+        }
+    }
+
+    /// Why the engine cannot see files of this host, as far as that can be told without asking it for a container;
+    /// `None` where it seems to be at home here. A socket may be forwarded from another host, and Docker Desktop's
+    /// engine lives in a virtual machine: both have another kernel.
+    pub fn sees_no_files(&self, facts: &EngineFacts) -> Option<String> {
+        let Some(proc_root) = &self.proc_root else {
+            return Some("it is reached over TCP".to_owned());
+        };
+        let own = kernel::release(proc_root)?;
+        let theirs = facts.kernel_release.as_str();
+        (!theirs.is_empty() && theirs != own)
+            .then(|| format!("its host runs the kernel {theirs}, this one {own}"))
     }
 
     /// One call of bollard's with its limit.

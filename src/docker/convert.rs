@@ -16,8 +16,8 @@ use bollard::models::{
 use super::{Error, labels};
 use crate::clock;
 use crate::kernel::{self, Reading};
-use crate::reconcile::{Asked, ContainerState, Health, Kernel, Observed, Time};
-use crate::spec::{ContainerId, ImageFacts, ImageId, NetworkName};
+use crate::reconcile::{Asked, ContainerState, DependencySeen, Health, Kernel, Observed, Time};
+use crate::spec::{ContainerId, FileDigest, ImageFacts, ImageId, NetworkName, ServiceName};
 
 /// From where an answer is read.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,8 @@ pub(super) fn observed(
         .network_settings
         .as_ref()
         .and_then(|settings| settings.networks.as_ref());
-    let process = process(state, &id, vantage.proc_root)?;
+    let files = files(host_config);
+    let process = process(state, &id, vantage.proc_root, !files.is_empty())?;
     Ok(Observed {
         name: text(name, "Name")?.to_owned(),
         identity: labels::identity(config),
@@ -56,6 +57,7 @@ pub(super) fn observed(
         started: process.started,
         kernel: process.kernel,
         asked: asked(host_config, vantage.podman)?,
+        files,
         networks: required(networks, "NetworkSettings.Networks")?
             .iter()
             // Docker's name for having no network.
@@ -63,6 +65,42 @@ pub(super) fn observed(
             .map(|(name, endpoint)| Ok((NetworkName::new(name), address(endpoint)?)))
             .collect::<Result<BTreeMap<_, _>, Error>>()?,
         id,
+    })
+}
+
+/// Reads an inspection of a container of docker compose.
+pub(super) fn dependency(
+    answer: &ContainerInspectResponse,
+    service: ServiceName,
+) -> Result<DependencySeen, Error> {
+    let state = required(answer.state.as_ref(), "State")?;
+    let read = container_state(state)?;
+    let (instant, field) = match &read {
+        ContainerState::Exited { .. } | ContainerState::Dead | ContainerState::Removing => {
+            (&state.finished_at, "State.FinishedAt")
+        }
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Restarting => (&state.started_at, "State.StartedAt"),
+    };
+    let policy = answer
+        .host_config
+        .as_ref()
+        .and_then(|config| config.restart_policy.as_ref())
+        .and_then(|policy| policy.name);
+    Ok(DependencySeen {
+        id: ContainerId::new(text(answer.id.as_deref(), "Id")?),
+        service,
+        health: health(state),
+        since: clock::docker_boot_time(instant.as_deref().unwrap_or_default())
+            .map_err(|_| Error::Malformed { field })?
+            .map(Time::from_boot),
+        state: read,
+        restarts: matches!(
+            policy,
+            Some(RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED)
+        ),
     })
 }
 
@@ -125,6 +163,7 @@ fn process(
     state: &WireState,
     id: &ContainerId,
     proc_root: Option<&Path>,
+    has_files: bool,
 ) -> Result<Process, Error> {
     let runs = matches!(
         state.status,
@@ -148,7 +187,7 @@ fn process(
         .filter(|pid| *pid > 0);
     let at = Time::from_boot(clock::boot_now());
     Ok(match (proc_root, pid) {
-        (Some(root), Some(pid)) => match kernel::read(root, pid, id) {
+        (Some(root), Some(pid)) => match kernel::read(root, pid, id, has_files) {
             Reading::Read { facts, started } => Process {
                 started: Some(Time::from_boot(started)),
                 kernel: Kernel::Read { facts, at },
@@ -198,6 +237,20 @@ fn asked(config: &HostConfig, podman: bool) -> Result<Asked, Error> {
         },
         pids_limited: config.pids_limit.is_some_and(|limit| limit > 0),
         memory_limited: config.memory.is_some_and(|limit| limit > 0),
+        files_read_only: copies(config).all(|(_, read_only)| read_only),
+    })
+}
+
+/// The copies of secrets and configs that it mounts.
+fn files(config: &HostConfig) -> BTreeSet<FileDigest> {
+    copies(config).map(|(digest, _)| digest).collect()
+}
+
+/// Each with whether it is mounted read-only.
+fn copies(config: &HostConfig) -> impl Iterator<Item = (FileDigest, bool)> {
+    config.mounts.iter().flatten().filter_map(|mount| {
+        let digest = FileDigest::in_path(mount.source.as_deref()?)?;
+        Some((digest, mount.read_only == Some(true)))
     })
 }
 

@@ -220,7 +220,7 @@ pub struct ApiVersion {
 
 impl ApiVersion {
     /// `1.minor`
-    pub(super) const fn one(minor: u32) -> Self {
+    pub const fn one(minor: u32) -> Self {
         Self { major: 1, minor }
     }
 }

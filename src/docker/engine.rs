@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures::Stream;
 
-use super::Error;
-use crate::reconcile::{Listing, Observed};
+use super::{ApiVersion, Error};
+use crate::adopt::Examined;
+use crate::reconcile::{DependencySeen, Listing, Observed};
 use crate::spec::{
-    Attachment, ContainerId, ContainerSpec, Generation, ImageFacts, ImageId, ImageRef, NetworkName,
-    NetworkSpec, ProjectName, ReplicaName, SpecHash, VolumeName, VolumeSpec,
+    Attachment, BornAfter, ContainerId, ContainerSpec, Generation, ImageFacts, ImageId, ImageRef,
+    NetworkName, NetworkSpec, ProjectName, ReplicaName, ServiceName, SpecHash, VolumeName,
+    VolumeSpec,
 };
 
 /// A container engine.
@@ -22,9 +24,20 @@ use crate::spec::{
 /// # Cancel safety
 /// A call that is dropped may still have its effect on the engine: whoever drops one looks again before going on.
 pub trait Engine: Send + Sync + 'static {
+    /// The version of the API that is spoken with it. No call.
+    fn api(&self) -> ApiVersion;
+
     /// Everything of the project: containers, networks and volumes that carry its label, and those networks and
-    /// volumes that the scope names.
+    /// volumes that the scope names; and the containers of those services that docker compose runs and the scope names.
     fn list(&self, scope: &Scope) -> impl Future<Output = Result<Listing, Error>> + Send;
+
+    /// The containers that docker compose made for these services of the project, but for those of `docker compose run`.
+    /// They are looked at, and nothing else.
+    fn dependencies(
+        &self,
+        project: &ProjectName,
+        services: &BTreeSet<ServiceName>,
+    ) -> impl Future<Output = Result<Vec<DependencySeen>, Error>> + Send;
 
     /// One container by its id; `None` when there is none.
     fn inspect(
@@ -61,6 +74,27 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes a container that does not run, with its anonymous volumes. Gone already counts as done.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The same for a container that docker compose made: its anonymous volumes stay, with the data that its replacement
+    /// goes on with.
+    fn remove_original(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Gives a container another name. Having it already counts as done.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the name is taken; [`Error::NotFound`] when there is no such container.
+    fn rename(
+        &self,
+        id: &ContainerId,
+        name: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// A container with every field that the engine knows of it and of its image; `None` when there is none. A few
+    /// calls.
+    fn examine(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Examined>, Error>> + Send;
 
     /// Makes a network of the project. Existing already counts as done.
     fn create_network(
@@ -105,6 +139,16 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<
         Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
     > + Send;
+
+    /// The same for the containers that docker compose made for these services of the project. Health checks come as
+    /// one hint for each change of the status, and not for each check.
+    fn subscribe_to_dependencies(
+        &self,
+        project: &ProjectName,
+        services: &BTreeSet<ServiceName>,
+    ) -> impl Future<
+        Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
+    > + Send;
 }
 
 /// What a listing is about.
@@ -116,6 +160,10 @@ pub struct Scope {
     pub networks: BTreeSet<NetworkName>,
     /// Volumes likewise.
     pub volumes: BTreeSet<VolumeName>,
+    /// Also the containers of docker compose's project of that name that carry the operator's consent (`adopt`).
+    pub originals: bool,
+    /// Services that docker compose runs and a phoenix depends on.
+    pub dependencies: BTreeSet<ServiceName>,
 }
 
 /// Everything that a container is made from.
@@ -133,6 +181,8 @@ pub struct Birth {
     pub container: Arc<ContainerSpec>,
     /// Name the image by this id, where its name leads elsewhere.
     pub image: Option<ImageId>,
+    /// Goes into its labels.
+    pub born_after: BornAfter,
 }
 
 /// Something happened to one of the project's containers.

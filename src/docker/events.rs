@@ -9,6 +9,8 @@
 //!
 //! Not here: what a hint means. Nothing may be concluded from one but "look".
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -23,12 +25,63 @@ use super::connect::within;
 use super::lines::Lines;
 use super::transport::{Wire, encoded, request};
 use super::{Error, Hint, calls, error, labels};
-use crate::spec::{ContainerId, ProjectName};
+use crate::spec::{ContainerId, ProjectName, ServiceName};
 
 /// Hints that wait for a reader: some hundred recycles at ten events each.
 const WAITING_MAX: usize = 1024;
 /// The longest action that is kept: an exec's whole command stands in it.
 const ACTION_BYTES: usize = 4096;
+
+/// What happens to a container of docker compose that can matter to its dependents. Of a health check only the status: the
+/// engine matches `health_status` by its beginning, and each check makes three further events (moby v28.5.2,
+/// `daemon/events/filter.go`).
+const OF_DEPENDENCIES: [&str; 9] = [
+    "create",
+    "start",
+    "restart",
+    "die",
+    "pause",
+    "unpause",
+    "destroy",
+    "update",
+    "health_status",
+];
+
+/// Whose events are asked for.
+#[derive(Debug)]
+pub(super) enum About {
+    /// What carries phoenixd's label for the project.
+    Project(ProjectName),
+    /// What docker compose made of the project for these services.
+    Dependencies(ProjectName, BTreeSet<ServiceName>),
+}
+
+impl About {
+    fn filters(&self) -> serde_json::Value {
+        match self {
+            Self::Project(project) => serde_json::json!({
+                "type": ["container"],
+                "label": [labels::project_filter(project)],
+            }),
+            Self::Dependencies(project, _) => serde_json::json!({
+                "type": ["container"],
+                "label": [labels::compose_filter(project)],
+                "event": OF_DEPENDENCIES,
+            }),
+        }
+    }
+
+    /// The engine can ask for a label and another, not for one without another.
+    fn wants(&self, event: &Event) -> bool {
+        match self {
+            Self::Project(_) => true,
+            Self::Dependencies(_, services) => {
+                let label = |name: &str| event.actor.attributes.as_ref()?.get(name);
+                labels::compose_service(label).is_some_and(|service| services.contains(&service))
+            }
+        }
+    }
+}
 
 /// Subscribes; when this returns, what happens from now on will be hinted at.
 ///
@@ -37,7 +90,7 @@ const ACTION_BYTES: usize = 4096;
 /// kept of that comes twice at most, and hints may.
 pub(super) async fn subscribe(
     wire: &Wire,
-    project: &ProjectName,
+    about: About,
 ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
     let response = within("events", calls::LOOK, async {
         let (head, _) = wire
@@ -46,11 +99,10 @@ pub(super) async fn subscribe(
         let since = engine_time(&head)
             .map(|time| format!("since={}&", time.as_second()))
             .unwrap_or_default();
-        let filters = serde_json::json!({
-            "type": ["container"],
-            "label": [labels::project_filter(project)],
-        });
-        let path = format!("/events?{since}filters={}", encoded(&filters.to_string()));
+        let path = format!(
+            "/events?{since}filters={}",
+            encoded(&about.filters().to_string())
+        );
         wire.open("events", request(Method::GET, &path)?).await
     })
     .await?;
@@ -58,6 +110,7 @@ pub(super) async fn subscribe(
     let mut reader = JoinSet::new();
     reader.spawn(read(
         response.into_body(),
+        about,
         sender,
         wire.address().to_owned(),
     ));
@@ -89,7 +142,12 @@ async fn next(subscription: Option<Subscription>) -> Option<(Item, Option<Subscr
 }
 
 /// Reads until the connection is lost or the reader falls behind, and says which.
-async fn read(mut body: Incoming, hints: mpsc::Sender<Hint>, address: String) -> Error {
+async fn read(
+    mut body: Incoming,
+    about: About,
+    hints: mpsc::Sender<Hint>,
+    address: String,
+) -> Error {
     let lost = |message: String| Error::Unavailable {
         address: address.clone(),
         message,
@@ -111,6 +169,9 @@ async fn read(mut body: Incoming, hints: mpsc::Sender<Hint>, address: String) ->
                 Ok(None) => break,
                 Err(error) => return error,
             };
+            if !about.wants(&event) {
+                continue;
+            }
             match hints.try_send(event.into_hint()) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -144,6 +205,9 @@ struct Event {
 struct Actor {
     #[serde(rename = "ID")]
     id: String,
+    /// The container's labels, and its name.
+    #[serde(rename = "Attributes")]
+    attributes: Option<BTreeMap<String, String>>,
 }
 
 impl Event {

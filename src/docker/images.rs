@@ -18,6 +18,7 @@ use super::connect::within;
 use super::lines::Lines;
 use super::transport::{Body, encoded, request, request_streaming};
 use super::{Docker, Error, calls, error};
+use crate::clock;
 use crate::spec::{ContainerId, ImageRef};
 
 /// How long a pull or a load may say nothing: the check of a large layer's digest is silent.
@@ -71,6 +72,37 @@ impl Docker {
         }
         self.follow("pull", request(Method::POST, &path)?, progress)
             .await
+    }
+
+    /// How long ago the engine gave an image its name; `None` where there is no such image, and where the engine does
+    /// not remember.
+    ///
+    /// # Errors
+    /// That of the failed call, [`Error::Malformed`] for a time that is none.
+    pub async fn image_age(&self, image: &ImageRef) -> Result<Option<Duration>, Error> {
+        if !calls::is_image_ref(image.as_str()) {
+            return Ok(None);
+        }
+        let inspected = self
+            .call(
+                "inspect image",
+                calls::LOOK,
+                self.api.inspect_image(image.as_str()),
+            )
+            .await;
+        let answer = match inspected {
+            Ok(answer) => answer,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let field = "Metadata.LastTagTime";
+        let text = answer.metadata.and_then(|metadata| metadata.last_tag_time);
+        let tagged = clock::docker_timestamp(&text.unwrap_or_default())
+            .map_err(|_| Error::Malformed { field })?;
+        Ok(tagged.map(|then| {
+            let age = clock::wall_now().duration_since(then);
+            Duration::try_from(age).unwrap_or_default()
+        }))
     }
 
     /// Loads the images of an archive, as `docker load` does.

@@ -2,12 +2,16 @@
 //!
 //! Not here: what is decided from them (`reconcile`).
 
+use std::collections::BTreeMap;
+
 use bollard::models::ContainerConfig;
 
 use super::Birth;
+use crate::adopt;
 use crate::reconcile::Identity;
 use crate::spec::{
-    Generation, Policy, Probe, ProjectName, Reach, ReplicaName, Serial, ServiceName, SpecHash,
+    BornAfter, Generation, Policy, Probe, ProjectName, Reach, ReplicaName, Serial, ServiceName,
+    SpecHash,
 };
 
 /// The project, on everything that phoenixd makes.
@@ -27,17 +31,29 @@ pub const PORTS: &str = "phoenixd.ports";
 /// The walls that the replica was born with: `caps=0 no-new-privs non-root read-only limited`, without those that an
 /// exception of the file took away.
 pub const POLICY: &str = "phoenixd.policy";
+/// Which one of each of its dependencies the replica was born after: `api=phoenix:HASH db=compose:ID`.
+pub const BORN_AFTER: &str = "phoenixd.born-after";
 /// The phoenixd that made it.
 pub const VERSION: &str = "phoenixd.version";
 
 /// The version of this phoenixd.
-pub(super) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What phoenixd calls itself to Docker Compose, which wants a version on the networks and volumes that it adopts.
-pub(super) const COMPOSE_VERSION: &str = concat!("phoenixd-", env!("CARGO_PKG_VERSION"));
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// docker compose's label for the project (2.40.3, `pkg/api/labels.go`, as the next two).
+pub(super) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+/// The service.
+pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+/// `True` on what `docker compose run` made.
+pub(super) const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// The filter that the engine lists and hints by.
 pub(super) fn project_filter(project: &ProjectName) -> String {
     format!("{PROJECT}={project}")
+}
+
+/// The filter for what docker compose made of the project.
+pub(super) fn compose_filter(project: &ProjectName) -> String {
+    format!("{COMPOSE_PROJECT}={project}")
 }
 
 /// A replica's labels.
@@ -53,9 +69,23 @@ pub(super) fn of_birth(birth: &Birth) -> [(String, String); 6] {
     .map(|(key, value)| (key.to_owned(), value))
 }
 
+/// The labels of a network or volume.
+pub(super) fn of_resource(project: &ProjectName) -> [(String, String); 2] {
+    [(PROJECT, project.as_str()), (VERSION, OWN_VERSION)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
 /// What a container's labels say; `None` when one is missing or is not what phoenixd writes.
 pub(super) fn identity(config: &ContainerConfig) -> Option<Identity> {
     let labels = config.labels.as_ref()?;
+    let all: BTreeMap<String, String> = labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    if adopt::is_original(&all) {
+        let definition = SpecHash::new(adopt::definition(&all));
+        return Some(Identity::of_original(adopt::unit(&all)?.name(), definition));
+    }
     let text = |key: &str| labels.get(key).filter(|value| !value.is_empty());
     let number = |key: &str| {
         let value = text(key)?;
@@ -63,7 +93,7 @@ pub(super) fn identity(config: &ContainerConfig) -> Option<Identity> {
         value
             .parse::<u64>()
             .ok()
-            .filter(|number| number.to_string() == *value)
+            .filter(|number| *number > 0 && number.to_string() == *value)
     };
     text(PROJECT)?;
     Some(Identity {
@@ -71,7 +101,27 @@ pub(super) fn identity(config: &ContainerConfig) -> Option<Identity> {
         generation: Generation(number(GENERATION)?),
         spec_hash: SpecHash::new(text(SPEC_HASH)?),
         reach: reach(labels),
+        adopted: text(adopt::ADOPTED).is_some(),
+        born_after: text(BORN_AFTER)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default(),
     })
+}
+
+/// The label that tells of dependencies; none where there are none.
+pub(super) fn of_dependencies(born_after: &BornAfter) -> Option<(String, String)> {
+    (!born_after.0.is_empty()).then(|| (BORN_AFTER.to_owned(), born_after.to_string()))
+}
+
+/// The service of docker compose that a container was made for; `None` for what phoenixd made, which has compose's
+/// labels too, and for what `docker compose run` did.
+pub(super) fn compose_service<'l>(
+    label: impl Fn(&str) -> Option<&'l String>,
+) -> Option<ServiceName> {
+    if label(PROJECT).is_some() || label(COMPOSE_ONE_OFF).is_some_and(|is| is == "True") {
+        return None;
+    }
+    label(COMPOSE_SERVICE).map(ServiceName::new)
 }
 
 /// The labels that say how a replica is reached.

@@ -2,15 +2,17 @@
 //!
 //! Not here: how an inspection is understood (`convert`).
 
-use bollard::models::{Network, Volume};
+use std::collections::BTreeSet;
+
+use bollard::models::{ContainerSummary, Network, Volume};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
 };
 use futures::{StreamExt, TryStreamExt};
 
-use super::{Docker, Error, Scope, calls, labels};
-use crate::reconcile::{Listing, NetworkSeen, Observed, VolumeSeen};
-use crate::spec::{NetworkName, VolumeName};
+use super::{Docker, Error, Scope, calls, convert, examine, labels};
+use crate::reconcile::{DependencySeen, Listing, NetworkSeen, Observed, VolumeSeen};
+use crate::spec::{NetworkName, ProjectName, ServiceName, VolumeName};
 
 /// Inspections at once. More only queue in the engine, and each takes a connection.
 const CONCURRENT: usize = 8;
@@ -44,26 +46,26 @@ pub(super) async fn list(docker: &Docker, scope: &Scope) -> Result<Listing, Erro
             .flatten()
             .filter_map(|volume| volume_seen(volume, scope))
             .collect(),
+        dependencies: dependencies(docker, &scope.project, &scope.dependencies).await?,
     })
 }
 
-/// The containers that carry the project's label, by name.
+/// The containers that carry the project's label, by name; originals, where they are asked for, before them.
 async fn containers(docker: &Docker, scope: &Scope) -> Result<Vec<Observed>, Error> {
-    let filters = [(
-        "label".to_owned(),
-        vec![labels::project_filter(&scope.project)],
-    )];
-    let options = ListContainersOptionsBuilder::new()
-        .all(true)
-        .filters(&filters.into_iter().collect())
-        .build();
-    let summaries = docker
-        .call(
-            "list",
-            calls::LOOK,
-            docker.api.list_containers(Some(options)),
-        )
-        .await?;
+    let own = with_labels(docker, vec![labels::project_filter(&scope.project)]).await?;
+    if !scope.originals {
+        return Ok(own);
+    }
+    let mut all = with_labels(docker, examine::original_filters(&scope.project)).await?;
+    // The labels match replicas too, which are listed already, and what is no original.
+    all.retain(Observed::is_original);
+    all.extend(own);
+    Ok(all)
+}
+
+/// The containers that carry all of these labels, by name.
+async fn with_labels(docker: &Docker, wanted: Vec<String>) -> Result<Vec<Observed>, Error> {
+    let summaries = summaries(docker, wanted).await?;
     let mut containers: Vec<Observed> = futures::stream::iter(summaries)
         .map(|summary| async move {
             let id = summary.id.ok_or(Error::Malformed { field: "Id" })?;
@@ -76,6 +78,54 @@ async fn containers(docker: &Docker, scope: &Scope) -> Result<Vec<Observed>, Err
         .await?;
     containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     Ok(containers)
+}
+
+/// The containers of docker compose's services, by id. Nothing is asked where there are no such services.
+pub(super) async fn dependencies(
+    docker: &Docker,
+    project: &ProjectName,
+    services: &BTreeSet<ServiceName>,
+) -> Result<Vec<DependencySeen>, Error> {
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    let summaries = summaries(docker, vec![labels::compose_filter(project)]).await?;
+    let of_service = |summary: ContainerSummary| {
+        let labels = summary.labels.unwrap_or_default();
+        let service = labels::compose_service(|name| labels.get(name))?;
+        services.contains(&service).then_some((summary.id, service))
+    };
+    let mut seen: Vec<DependencySeen> =
+        futures::stream::iter(summaries.into_iter().filter_map(of_service))
+            .map(|(id, service)| async move {
+                let id = id.ok_or(Error::Malformed { field: "Id" })?;
+                let answer = docker.answer(&id).await?;
+                answer
+                    .map(|answer| convert::dependency(&answer, service))
+                    .transpose()
+            })
+            .buffer_unordered(CONCURRENT)
+            .try_filter_map(async |seen| Ok(seen))
+            .try_collect()
+            .await?;
+    seen.sort_by(|a, b| (&a.service, &a.id).cmp(&(&b.service, &b.id)));
+    Ok(seen)
+}
+
+/// The containers that carry a label, running or not.
+async fn summaries(docker: &Docker, labels: Vec<String>) -> Result<Vec<ContainerSummary>, Error> {
+    let filters = [("label".to_owned(), labels)];
+    let options = ListContainersOptionsBuilder::new()
+        .all(true)
+        .filters(&filters.into_iter().collect())
+        .build();
+    docker
+        .call(
+            "list",
+            calls::LOOK,
+            docker.api.list_containers(Some(options)),
+        )
+        .await
 }
 
 fn network_seen(network: Network, scope: &Scope) -> Option<NetworkSeen> {

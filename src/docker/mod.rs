@@ -7,26 +7,38 @@
 //! body, which has environment variables and so secrets in it.
 
 mod body;
+mod build;
 mod calls;
+mod compose_labels;
 mod connect;
+mod context;
 mod convert;
+mod dockerfile;
 mod endpoint;
 mod engine;
 mod error;
 mod events;
+mod examine;
 mod hash;
+mod ignore;
 mod images;
 pub mod labels;
 mod lines;
 mod list;
+mod mounts;
+mod needs;
 mod resources;
 mod tls;
 mod transport;
 
 pub use body::{body_json, connect_json};
+pub use build::{BuildError, ImageOf};
 pub use connect::{About, Docker, EngineFacts};
+pub use context::ContextError;
 pub use endpoint::{Address, ApiVersion, ApiVersionError, Endpoint, EndpointError, TlsSettings};
 pub use engine::{Birth, Engine, Hint, Scope};
 pub use error::Error;
+pub use examine::{read_value, write_value};
 pub use hash::spec_hash;
 pub use images::Progress;
+pub use needs::{Need, container_needs, network_needs};

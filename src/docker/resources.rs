@@ -9,20 +9,16 @@ use hyper::http::Method;
 use super::body::{some_map, to_json};
 use super::connect::within;
 use super::transport::request_with;
-use super::{Docker, Error, calls, labels};
+use super::{Docker, Error, calls, compose_labels, labels, needs};
 use crate::spec::{IpamPool, NetworkName, NetworkSpec, ProjectName, VolumeSpec};
-
-/// Docker Compose's labels (docker/compose v2.40.3, `pkg/api/labels.go`).
-const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-const COMPOSE_NETWORK: &str = "com.docker.compose.network";
-const COMPOSE_VOLUME: &str = "com.docker.compose.volume";
-const COMPOSE_VERSION: &str = "com.docker.compose.version";
 
 pub(super) async fn create_network(
     docker: &Docker,
     project: &ProjectName,
     network: &NetworkSpec,
 ) -> Result<(), Error> {
+    let api = docker.api_version();
+    needs::refuse(&needs::network_needs(network, api), api)?;
     let mut body = to_json(&network_request(project, network));
     // Below API 1.44 an engine makes a second network of the same name unless it is told not to, and bollard's
     // model has lost the field (moby v20.10.24, `daemon/network.go`, `createNetwork`).
@@ -150,7 +146,8 @@ fn network_request(project: &ProjectName, network: &NetworkSpec) -> NetworkCreat
         driver: network.driver.clone(),
         internal: Some(network.internal),
         attachable: Some(network.attachable),
-        enable_ipv6: network.enable_ipv6.then_some(true),
+        enable_ipv4: network.enable_ipv4,
+        enable_ipv6: network.enable_ipv6,
         options: some_map(&network.driver_opts),
         ipam: has_ipam.then(|| Ipam {
             driver: network.ipam_driver.clone(),
@@ -162,7 +159,8 @@ fn network_request(project: &ProjectName, network: &NetworkSpec) -> NetworkCreat
                 .labels
                 .clone()
                 .into_iter()
-                .chain(own_labels(project, COMPOSE_NETWORK, &network.key))
+                .chain(labels::of_resource(project))
+                .chain(compose_labels::of_network(project, &network.key))
                 .collect(),
         ),
         ..NetworkCreateRequest::default()
@@ -188,21 +186,10 @@ fn volume_request(project: &ProjectName, volume: &VolumeSpec) -> VolumeCreateReq
                 .labels
                 .clone()
                 .into_iter()
-                .chain(own_labels(project, COMPOSE_VOLUME, &volume.key))
+                .chain(labels::of_resource(project))
+                .chain(compose_labels::of_volume(project, &volume.key))
                 .collect(),
         ),
         cluster_volume_spec: None,
     }
-}
-
-/// Ours, and Docker Compose's, without which it says that the thing "was not created by Docker Compose".
-fn own_labels(project: &ProjectName, kind: &str, key: &str) -> [(String, String); 5] {
-    [
-        (labels::PROJECT, project.as_str()),
-        (labels::VERSION, labels::OWN_VERSION),
-        (COMPOSE_PROJECT, project.as_str()),
-        (kind, key),
-        (COMPOSE_VERSION, labels::COMPOSE_VERSION),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -14,41 +14,43 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::switch::Switch;
-use super::{Limits, Listeners, connection};
+use super::{Limits, Listeners, Table, connection, later};
 use crate::spec::Published;
 
 /// Between two attempts while the host is out of file descriptors or memory. Accepting again at once would spin: the
 /// connection stays in the queue, and the socket stays readable.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts one task per socket. Each ends at `shutdown`, and closes its socket by that.
+/// What every acceptor needs.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) limits: Limits,
+    pub(super) switch: Arc<Switch>,
+    pub(super) connections: TaskTracker,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// Starts one task per socket, and one per port that is bound later. Each ends at `shutdown`, and closes its socket by
+/// that.
 pub(super) fn start(
     listeners: Listeners,
-    limits: Limits,
-    switch: &Arc<Switch>,
-    connections: &TaskTracker,
-    shutdown: &CancellationToken,
+    ground: &Ground,
+    routes: &watch::Receiver<Table>,
 ) -> JoinSet<()> {
     let mut acceptors = JoinSet::new();
-    for (published, sockets) in listeners.into_sockets() {
-        let places = Arc::new(Semaphore::new(limits.connections));
-        for socket in sockets {
-            let acceptor = Acceptor {
-                published,
-                socket,
-                limits,
-                places: Arc::clone(&places),
-                switch: Arc::clone(switch),
-                connections: connections.clone(),
-                shutdown: shutdown.clone(),
-            };
+    let (sockets, later) = listeners.into_sockets();
+    for (published, sockets) in sockets {
+        for acceptor in Acceptor::of_port(published, sockets, ground) {
             acceptors.spawn(acceptor.run());
         }
+    }
+    for published in later {
+        acceptors.spawn(later::run(published, ground.clone(), routes.clone()));
     }
     acceptors
 }
 
-struct Acceptor {
+pub(super) struct Acceptor {
     published: Published,
     socket: TcpListener,
     limits: Limits,
@@ -59,7 +61,26 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn run(self) {
+    /// One for each socket of a port, under one cap.
+    pub(super) fn of_port(
+        published: Published,
+        sockets: Vec<TcpListener>,
+        ground: &Ground,
+    ) -> Vec<Self> {
+        let places = Arc::new(Semaphore::new(ground.limits.connections));
+        let of_socket = |socket| Self {
+            published,
+            socket,
+            limits: ground.limits,
+            places: Arc::clone(&places),
+            switch: Arc::clone(&ground.switch),
+            connections: ground.connections.clone(),
+            shutdown: ground.shutdown.clone(),
+        };
+        sockets.into_iter().map(of_socket).collect()
+    }
+
+    pub(super) async fn run(self) {
         while let Some((client, place)) = self.next().await {
             let serve = connection::serve(
                 client,

@@ -19,6 +19,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct Listeners {
     sockets: BTreeMap<Published, Vec<TcpListener>>,
+    later: BTreeSet<Published>,
 }
 
 impl Listeners {
@@ -37,7 +38,32 @@ impl Listeners {
         for published in ports {
             sockets.insert(*published, bind_port(*published)?);
         }
-        Ok(Self { sockets })
+        Ok(Self {
+            sockets,
+            later: BTreeSet::new(),
+        })
+    }
+
+    /// The same with ports that somebody else still holds: each is bound when a route table first has it.
+    ///
+    /// # Errors
+    /// One that could not be bound even then: an address that the host does not have, a port that needs a privilege.
+    pub fn and_later(self, ports: &BTreeSet<Published>) -> Result<Self, BindError> {
+        for published in ports {
+            match bind_port(*published) {
+                // Whoever holds it may need it again until it ends.
+                Ok(sockets) => drop(sockets),
+                Err(BindError {
+                    obstacle: Obstacle::Taken(_),
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self {
+            later: ports.clone(),
+            ..self
+        })
     }
 
     /// The addresses that are bound, by port.
@@ -54,8 +80,10 @@ impl Listeners {
             .collect()
     }
 
-    pub(super) fn into_sockets(self) -> BTreeMap<Published, Vec<TcpListener>> {
-        self.sockets
+    pub(super) fn into_sockets(
+        self,
+    ) -> (BTreeMap<Published, Vec<TcpListener>>, BTreeSet<Published>) {
+        (self.sockets, self.later)
     }
 }
 
@@ -130,7 +158,7 @@ impl BindError {
     }
 }
 
-fn bind_port(published: Published) -> Result<Vec<TcpListener>, BindError> {
+pub(super) fn bind_port(published: Published) -> Result<Vec<TcpListener>, BindError> {
     let port = published.host_port;
     let fail = |ip: IpAddr, source: Errno| {
         let address = SocketAddr::new(ip, port);

@@ -17,6 +17,7 @@ mod accept;
 mod balance;
 mod connection;
 mod holder;
+mod later;
 mod listen;
 mod pump;
 mod switch;
@@ -41,6 +42,9 @@ use crate::reconcile::{EdgeReport, Routes};
 /// Counts change with every connection; the supervisor hears of them at most this often. A new table is reported at
 /// once. A drain therefore ends at most this much late, which nobody notices beside a stop that takes 100 ms.
 const REPORT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A route table with its number.
+type Table = (u64, Arc<Routes>);
 
 /// How much the edge takes on, and how long it tries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +90,13 @@ pub async fn run(
     let switch = Arc::new(Switch::new());
     apply(&switch, &mut routes, &reports);
     let connections = TaskTracker::new();
-    let mut acceptors = accept::start(listeners, limits, &switch, &connections, &shutdown);
+    let ground = accept::Ground {
+        limits,
+        switch: Arc::clone(&switch),
+        connections: connections.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let mut acceptors = accept::start(listeners, &ground, &routes);
     let mut finished = pin!(finish(&mut acceptors, &connections, &shutdown));
     let mut pace = interval(REPORT_INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -41,6 +41,8 @@ pub enum Kind {
     Tainted,
     /// Something was refused, and why.
     Refused,
+    /// A replica was compared with the container whose place it is to take, field by field.
+    Compared,
     /// Anything else worth keeping.
     Note,
     /// A torn last record was cut when the journal was opened.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::RequestId;
 use crate::spec::{
-    ContainerId, Generation, ImageId, NetworkName, ReplicaName, ServiceName, SpecHash, VolumeName,
-    Weakness,
+    BornAfter, ContainerId, Generation, ImageId, NetworkName, ReplicaName, RunBy, ServiceName,
+    SpecHash, VolumeName, Weakness,
 };
 
 /// One call to the engine; or, for [`Action::Drain`], a decision that is remembered.
@@ -27,6 +27,8 @@ pub enum Action {
         spec_hash: SpecHash,
         /// Name the image by this id: its name leads elsewhere.
         image: Option<ImageId>,
+        /// Goes into its labels.
+        born_after: BornAfter,
     },
     /// Attach a container that has not started to a further network.
     Connect {
@@ -43,6 +45,24 @@ pub enum Action {
         replica: ReplicaName,
         /// Its container.
         id: ContainerId,
+    },
+    /// Compare a replica that has not started with the original whose place it is to take.
+    Compare {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+        /// The original's.
+        original: ContainerId,
+    },
+    /// Give a replica the name of the container whose place it took.
+    Rename {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+        /// The name.
+        name: String,
     },
     /// Inspect a container.
     Look {
@@ -65,7 +85,7 @@ pub enum Action {
         /// How long the process may take; the container's own where `None`.
         grace: Option<Duration>,
     },
-    /// Remove a container that does not run, with its anonymous volumes.
+    /// Remove a container that does not run, with its anonymous volumes; an original without them.
     Remove {
         /// Whom.
         subject: Subject,
@@ -99,6 +119,8 @@ pub struct Planned {
 pub enum Reason {
     /// A service needs the network or volume, and it does not exist.
     Needed,
+    /// The same; it existed, and somebody else removed it.
+    RemovedFromOutside,
     /// Fewer replicas live than are wanted.
     Missing {
         /// How many live.
@@ -153,6 +175,20 @@ pub enum Reason {
         /// How many are wanted.
         wanted: u32,
     },
+    /// A dependency with `restart: true` was updated after it was made.
+    DependencyUpdated {
+        /// Which.
+        dependency: ServiceName,
+        /// Who runs it.
+        run_by: RunBy,
+    },
+    /// A first start without a dependency that is not required.
+    WithoutOptional {
+        /// Why it is made.
+        because: Box<Reason>,
+        /// What is missing of each such dependency.
+        missing: Vec<String>,
+    },
     /// It was made from another image: the name leads elsewhere since the hash was taken.
     ImageMoved,
     /// Its service is not in the file any more.
@@ -170,6 +206,13 @@ pub enum Reason {
         open: u64,
         /// Why it left.
         because: Box<Reason>,
+    },
+    /// The name of the one that is gone is free.
+    HandedOn,
+    /// It differs from the original, and nobody knows why.
+    Differs {
+        /// How.
+        how: String,
     },
     /// It is past its deadline, and the file says `overdue: stop`.
     Overdue,
@@ -208,6 +251,8 @@ impl Action {
             Self::Create { .. } => "create",
             Self::Connect { .. } => "connect",
             Self::Start { .. } => "start",
+            Self::Compare { .. } => "compare",
+            Self::Rename { .. } => "rename",
             Self::Look { .. } => "look",
             Self::Drain { .. } => "drain",
             Self::Stop { .. } => "stop",
@@ -223,6 +268,8 @@ impl Action {
             Self::Create { replica, .. }
             | Self::Connect { replica, .. }
             | Self::Start { replica, .. }
+            | Self::Compare { replica, .. }
+            | Self::Rename { replica, .. }
             | Self::Look { replica, .. }
             | Self::Drain { replica, .. } => Some(replica),
             Self::Stop { subject, .. } | Self::Remove { subject } => subject.replica.as_ref(),
@@ -238,6 +285,8 @@ impl Action {
         match self {
             Self::Connect { id, .. }
             | Self::Start { id, .. }
+            | Self::Compare { id, .. }
+            | Self::Rename { id, .. }
             | Self::Look { id, .. }
             | Self::Drain { id, .. } => Some(id),
             Self::Stop { subject, .. } | Self::Remove { subject } => Some(&subject.id),
@@ -269,6 +318,10 @@ impl fmt::Display for Action {
                 replica, network, ..
             } => write!(f, "connect {replica} to {network}"),
             Self::Start { replica, .. } => write!(f, "start {replica}"),
+            Self::Compare {
+                replica, original, ..
+            } => write!(f, "compare {replica} with {}", original.short()),
+            Self::Rename { replica, name, .. } => write!(f, "rename {replica} to {name}"),
             Self::Look { replica, .. } => write!(f, "look at {replica}"),
             Self::Drain { replica, .. } => write!(f, "drain {replica}"),
             Self::Stop { subject, .. } => write!(f, "stop {subject}"),
@@ -294,6 +347,9 @@ impl fmt::Display for Reason {
             |d: &Duration| humantime::format_duration(super::status::whole_ms(*d)).to_string();
         match self {
             Self::Needed => f.write_str("a service needs it"),
+            Self::RemovedFromOutside => {
+                f.write_str("a service needs it, and it was removed from outside")
+            }
             Self::Missing { live, wanted } => write!(f, "{live} of {wanted} replicas live"),
             Self::Replaces { replica, because } => write!(f, "replaces {replica}: {because}"),
             Self::Birth => f.write_str("birth"),
@@ -316,10 +372,24 @@ impl fmt::Display for Reason {
                 write!(f, "it is weaker than the policy: {}", weaknesses.join("; "))
             }
             Self::Excess { wanted } => write!(f, "only {wanted} wanted"),
+            Self::DependencyUpdated {
+                dependency,
+                run_by: RunBy::Phoenixd,
+            } => write!(f, "its dependency `{dependency}` was updated"),
+            Self::DependencyUpdated {
+                dependency,
+                run_by: RunBy::Compose,
+            } => write!(
+                f,
+                "its dependency `{dependency}` (docker compose's) was recreated"
+            ),
+            Self::WithoutOptional { because, missing } => {
+                write!(f, "{because}; {}", missing.join("; "))
+            }
             Self::ImageMoved => f.write_str("the image's name leads to another image now"),
             Self::Orphan => f.write_str("its service is not in the file"),
             Self::Stray => f.write_str("it carries the project's label, but no replica's"),
-            Self::Ended { how } => f.write_str(how),
+            Self::Ended { how } | Self::Differs { how } => f.write_str(how),
             Self::Drained { open: 0, because } => write!(f, "drained: {because}"),
             Self::Drained { open, because } => {
                 write!(
@@ -327,6 +397,7 @@ impl fmt::Display for Reason {
                     "drain time is over with {open} connections open: {because}"
                 )
             }
+            Self::HandedOn => f.write_str("its name is handed on"),
             Self::Overdue => {
                 f.write_str("it is past its deadline, and the file says `overdue: stop`")
             }

@@ -37,7 +37,8 @@ impl Planner<'_> {
             Some(Verdict::Act(action, _)) => Some(WaitingOn::Call(action.name())),
             Some(Verdict::Keep) | None => newborn,
         };
-        for (replica, _) in &cast.members {
+        let stale = |role: &Role| matches!(role, Role::Stale(_));
+        for (replica, _) in cast.members.iter().filter(|(_, role)| stale(role)) {
             if let Some(Verdict::Wait(WaitingOn::Replacement { on: waits, .. })) =
                 self.verdicts.get_mut(&replica.name)
             {
@@ -59,16 +60,19 @@ impl Planner<'_> {
         )
         .unwrap_or(u32::MAX);
         let wait = |on| Verdict::Wait(on);
-        if live >= desired.live_limit() {
+        if let Some(why) = &service.objection {
+            return wait(WaitingOn::Adoption { why: why.clone() });
+        }
+        if let Some(on) = self.needs.first_start(name) {
+            return wait(on.clone());
+        }
+        if live >= desired.live_limit() + desired.ahead() {
             return wait(WaitingOn::Surge {
                 limit: desired.live_limit(),
             });
         }
-        let missing = self.missing_resources(desired);
-        if !missing.is_empty() {
-            return wait(WaitingOn::Resources {
-                names: missing.join(", "),
-            });
+        if let Some(on) = self.lacks(desired) {
+            return wait(on);
         }
         // Its stop, in this same plan, is what begins the delay.
         let failing = cast
@@ -96,20 +100,7 @@ impl Planner<'_> {
             return wait(WaitingOn::Parallel { limit });
         }
         self.births_left -= 1;
-        let stale = cast.members.iter().find_map(|(replica, role)| match role {
-            Role::Stale(because) => Some((replica.name.clone(), because.clone())),
-            Role::Over(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => None,
-        });
-        let reason = match stale {
-            Some((replica, because)) if live >= desired.replicas => Reason::Replaces {
-                replica,
-                because: Box::new(because),
-            },
-            _ => Reason::Missing {
-                live,
-                wanted: desired.replicas,
-            },
-        };
+        let reason = self.born_because(name, cast, live);
         let replica = ReplicaName::new(name.clone(), service.last_serial.next());
         Verdict::Act(
             Action::Create {
@@ -117,9 +108,34 @@ impl Planner<'_> {
                 replica,
                 generation,
                 spec_hash,
+                born_after: self.born_after(service),
             },
             reason,
         )
+    }
+
+    /// Why there is to be one more.
+    fn born_because(&self, name: &ServiceName, cast: &Cast<'_>, live: u32) -> Reason {
+        let wanted = cast.desired.replicas;
+        let stale = cast.members.iter().find_map(|(replica, role)| match role {
+            Role::Stale(because) => Some((replica.name.clone(), because.clone())),
+            Role::Over(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => None,
+        });
+        let reason = match stale {
+            Some((replica, because)) if live >= wanted => Reason::Replaces {
+                replica,
+                because: Box::new(because),
+            },
+            _ => Reason::Missing { live, wanted },
+        };
+        let missing = self.needs.missing(name);
+        if missing.is_empty() {
+            return reason;
+        }
+        Reason::WithoutOptional {
+            because: Box::new(reason),
+            missing: missing.to_vec(),
+        }
     }
 
     /// Failures that hold the next birth back: the budget a replacement, the backoff every one.
@@ -142,15 +158,43 @@ impl Planner<'_> {
         })
     }
 
+    /// Networks and volumes that a replica needs and that are not there.
+    fn lacks(&self, desired: &Desired) -> Option<WaitingOn> {
+        let missing = self.missing_resources(desired);
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            return Some(WaitingOn::Resources { names });
+        }
+        let externals = self.missing_externals(desired);
+        (!externals.is_empty()).then(|| WaitingOn::Externals {
+            names: externals.join(", "),
+        })
+    }
+
+    /// Networks that somebody else makes, and that are not there any more.
+    fn missing_externals(&self, desired: &Desired) -> Vec<String> {
+        desired
+            .networks
+            .iter()
+            .filter(|name| !desired.makes_networks.contains(*name))
+            .filter(|name| {
+                let resource = Resource::Network((*name).clone());
+                !self.world.existing.contains_key(&resource)
+            })
+            .map(|name| format!("network {name}"))
+            .collect()
+    }
+
     fn missing_resources(&self, desired: &Desired) -> Vec<String> {
+        let exists = |resource: Resource| self.world.existing.contains_key(&resource);
         let networks = desired
             .makes_networks
             .iter()
-            .filter(|name| !self.world.networks.contains_key(*name));
+            .filter(|name| !exists(Resource::Network((*name).clone())));
         let volumes = desired
             .makes_volumes
             .iter()
-            .filter(|name| !self.world.volumes.contains_key(*name));
+            .filter(|name| !exists(Resource::Volume((*name).clone())));
         let failed = |resource: Resource| {
             self.world
                 .resources

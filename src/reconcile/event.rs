@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Action, Desired, EdgeReport, Listing, Observed, Reason, Routes, Time};
+use super::{Action, DependencySeen, Desired, EdgeReport, Listing, Observed, Reason, Routes, Time};
 use crate::spec::{ContainerId, ServiceName};
 
 /// Something that happened. No event is an error: what does not fit the world is dropped.
@@ -11,6 +11,8 @@ use crate::spec::{ContainerId, ServiceName};
 pub enum Event {
     /// What is wanted from now on.
     Wanted(BTreeMap<ServiceName, Desired>),
+    /// Containers of docker compose that are left as they are, and why: only to be shown.
+    Refused(BTreeMap<ServiceName, String>),
     /// Everything of the project, as listed. The truth, as of the time the listing was asked for.
     Listed {
         /// When the listing was asked for.
@@ -26,6 +28,18 @@ pub enum Event {
         id: ContainerId,
         /// What it says; `None` when there is no such container.
         observed: Option<Box<Observed>>,
+    },
+    /// The containers of services that docker compose runs and a phoenix depends on; all of them.
+    Dependencies {
+        /// When they were asked for.
+        asked_at: Time,
+        /// What is there.
+        seen: Vec<DependencySeen>,
+    },
+    /// The engine sent a signal to a container, for phoenixd or for somebody else. A hint at why it ends, nothing more.
+    Signalled {
+        /// Whom.
+        id: ContainerId,
     },
     /// The engine does not answer. Nothing is begun until the next listing.
     Unreachable {
@@ -108,6 +122,22 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether things are not as they were taken to be, so that only a listing can tell. What a start or a connect does
+    /// not find is the container or one of its networks: engines make a container of a network that is not there
+    /// (20.10.24, 28.5.2: create answers 201, start 404 "network … not found").
+    pub fn asks_for_a_listing(&self, action: &Action) -> bool {
+        match self {
+            Self::Unknown { .. } => true,
+            Self::Done(_) => false,
+            Self::Failed { failure, .. } => {
+                failure.kind == FailureKind::NotFound
+                    && matches!(action, Action::Start { .. } | Action::Connect { .. })
+            }
+        }
+    }
+}
+
 /// What was seen after an action.
 #[derive(Clone, Debug)]
 pub enum Sight {
@@ -145,6 +175,8 @@ pub enum FailureKind {
     Conflict,
     /// The container, image or network is not there.
     NotFound,
+    /// A replica differs from the original, and nobody knows why.
+    Differs,
     /// The engine will not do it.
     Refused,
     /// The engine does not answer, or not in time: it says nothing about the service.

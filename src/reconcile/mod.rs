@@ -13,10 +13,13 @@
 //! Deliberately not here: a clock, randomness, I/O, async, locks, logging, serde. It cannot fail, so it has no errors.
 
 mod action;
+mod adopted;
 mod births;
+mod depends;
 mod event;
 mod observe;
 mod observed;
+mod outside;
 mod plan;
 mod replica;
 mod requests;
@@ -34,10 +37,13 @@ mod views;
 mod world;
 
 pub use action::{Action, Planned, Reason, Subject};
+pub use adopted::Adopted;
 pub use event::{Command, Event, Failure, FailureKind, Outcome, RequestId, Sight};
 pub use observed::{
-    Asked, ContainerState, Health, Identity, Kernel, Listing, NetworkSeen, Observed, VolumeSeen,
+    Asked, ContainerState, DependencySeen, Health, Identity, Kernel, Listing, NetworkSeen,
+    Observed, VolumeSeen,
 };
+pub use outside::{Meddled, Meddling};
 pub use schedule::Limits;
 pub use service::Desired;
 pub use status::{ReplicaStatus, RequestState, ServiceStatus, Status};

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::replica::{Replica, how_it_ended};
+use super::replica::Replica;
 use super::world::{EngineState, World};
-use super::{ContainerState, Health, Identity, Kernel, Listing, Observed, Reason, Time};
+use super::{ContainerState, Health, Identity, Kernel, Listing, Meddled, Observed, Reason, Time};
 use crate::spec::{ContainerId, Probe, ReplicaName, ServiceName};
 
 /// How long a late look is expected. Longer than any call may take.
@@ -15,24 +15,22 @@ const TOMBSTONE: Duration = Duration::from_mins(10);
 
 impl World {
     pub(super) fn list(&mut self, now: Time, asked_at: Time, listing: Listing) {
-        self.engine = EngineState::Reachable;
+        if asked_at >= self.depends_since {
+            self.engine = EngineState::Reachable;
+        }
         self.listed = true;
-        self.networks = listing
-            .networks
-            .into_iter()
-            .map(|network| (network.name, network.ours))
-            .collect();
-        self.volumes = listing
-            .volumes
-            .into_iter()
-            .map(|volume| (volume.name, volume.ours))
-            .collect();
+        self.list_resources(now, asked_at, listing.networks, listing.volumes);
+        self.depend(asked_at, listing.dependencies);
         let listed: BTreeSet<ContainerId> = listing
             .containers
             .iter()
             .map(|observed| observed.id.clone())
             .collect();
-        for observed in listing.containers {
+        // A create that was under way when its supervisor was killed may be done again after the first one's name was handed
+        // on: of two with one serial the one that runs is the replica, the other a stray.
+        let mut containers = listing.containers;
+        containers.sort_by_key(|observed| observed.started.is_none());
+        for observed in containers {
             self.see(now, asked_at, observed);
         }
         let unlisted: Vec<ContainerId> = self
@@ -53,6 +51,7 @@ impl World {
         };
         self.replicas.retain(|_, replica| !lost(replica));
         self.settle_generations();
+        self.settle_early_requests();
     }
 
     pub(super) fn see(&mut self, now: Time, asked_at: Time, observed: Observed) {
@@ -61,6 +60,9 @@ impl World {
             .get(&observed.id)
             .is_some_and(|gone_at| *gone_at >= asked_at)
         {
+            return;
+        }
+        if !self.heeds(&observed) {
             return;
         }
         self.take_addresses(asked_at, &observed);
@@ -73,6 +75,8 @@ impl World {
             generation,
             spec_hash,
             reach: _,
+            adopted: _,
+            born_after: _,
         } = identity;
         if let Some(service) = self.services.get_mut(&name.service) {
             service.saw(name.serial, generation);
@@ -94,12 +98,19 @@ impl World {
         {
             service.image_moved = true;
         }
+        self.look_at(now, asked_at, &name, observed);
+    }
+
+    /// What a look at a replica shows, and what follows from it.
+    fn look_at(&mut self, now: Time, asked_at: Time, name: &ReplicaName, observed: Observed) {
+        let Some(replica) = self.replicas.get_mut(name) else {
+            return;
+        };
         // Only what was seen to live can die: one that is found dead at start is cleared away, not held against it.
         let was_alive = replica
             .observed
             .as_ref()
             .is_some_and(|before| before.state.is_live());
-        let ended = how_it_ended(&observed.state);
         let is_missing =
             observed.state == ContainerState::Running && observed.kernel == Kernel::NotRunning;
         replica.missing_since = replica
@@ -108,10 +119,29 @@ impl World {
             .or(is_missing.then_some(asked_at));
         let health = observed.health;
         replica.observed = Some(observed);
-        match ended {
-            Some(how) if was_alive => self.died(now, &name, &how),
+        if replica.has_process()
+            && let Some(service) = self.services.get_mut(&name.service)
+        {
+            service.begun = true;
+        }
+        match replica.how_it_ended() {
+            Some(_) if was_alive => self.ended_by_itself(now, name),
             Some(_) => {}
-            None => self.probed_by_docker(now, asked_at, &name, health),
+            None => self.probed_by_docker(now, asked_at, name, health),
+        }
+    }
+
+    /// A replica's process is seen to have ended: by itself, or because somebody else sent it a signal.
+    fn ended_by_itself(&mut self, now: Time, name: &ReplicaName) {
+        let Some(replica) = self.replicas.get_mut(name) else {
+            return;
+        };
+        replica.forget_old_signal(now);
+        let by_others = replica.is_stopped_by_others();
+        let how = replica.how_it_ended().unwrap_or_default();
+        self.died(now, name, &how);
+        if by_others {
+            self.meddled(now, Meddled::Stopped(name.clone()));
         }
     }
 
@@ -174,7 +204,9 @@ impl World {
             .retain(|stray, replica| stray != id || replica.seen_at > asked_at);
         self.tombstones
             .retain(|_, gone_at| now.since(*gone_at) < TOMBSTONE);
-        self.tombstones.insert(id.clone(), asked_at);
+        // Answers may come in another order than they were asked for.
+        let newest = self.tombstones.entry(id.clone()).or_insert(asked_at);
+        *newest = asked_at.max(*newest);
         let Some(replica) = self.replica_of(id) else {
             return;
         };
@@ -182,10 +214,20 @@ impl World {
             return;
         }
         let name = replica.name.clone();
+        // Ours, or one whose answer was lost, may have removed it.
+        let by_others = !replica.removal_asked;
         if replica.is_running() {
-            self.died(now, &name, "its container vanished");
+            let how = if by_others {
+                "it was removed from outside"
+            } else {
+                "its container vanished"
+            };
+            self.died(now, &name, how);
         }
         self.replicas.remove(&name);
+        if by_others {
+            self.meddled(now, Meddled::Removed(name));
+        }
     }
 
     pub(super) fn replica_of(&mut self, id: &ContainerId) -> Option<&mut Replica> {
@@ -218,8 +260,18 @@ impl World {
         if let Some(service) = self.services.get_mut(&name.service) {
             service.fail(now, known_at, format!("{name}: {why}"));
         }
+        self.fail_requests(name, id.as_ref(), why);
+    }
+
+    /// What somebody asked for has come to nothing, unless it was about this very container.
+    pub(super) fn fail_requests(
+        &mut self,
+        name: &ReplicaName,
+        id: Option<&ContainerId>,
+        why: &str,
+    ) {
         for (number, request) in &mut self.requests {
-            let is_target = id.as_ref().is_some_and(|id| request.targets.contains(id));
+            let is_target = id.is_some_and(|id| request.targets.contains(id));
             if is_target || request.ended.is_some() || !request.services.contains(&name.service) {
                 continue;
             }

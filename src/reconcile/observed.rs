@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::Time;
 use crate::spec::{
-    ContainerId, Generation, ImageId, KernelFacts, NetworkName, Reach, ReplicaName, SpecHash,
-    VolumeName,
+    BornAfter, ContainerId, FileDigest, Generation, ImageId, KernelFacts, NetworkName, Reach,
+    ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
 };
 
 /// One container that carries the project's label.
@@ -31,6 +31,8 @@ pub struct Observed {
     pub kernel: Kernel,
     /// The hardening that the engine says it was made with.
     pub asked: Asked,
+    /// The copies of secrets and configs that it mounts.
+    pub files: BTreeSet<FileDigest>,
     /// The networks that it is attached to, with its address there once it runs.
     pub networks: BTreeMap<NetworkName, Option<IpAddr>>,
 }
@@ -46,6 +48,10 @@ pub struct Identity {
     pub spec_hash: SpecHash,
     /// How it is reached; `None` where its labels do not say: then as its service is now.
     pub reach: Option<Reach>,
+    /// It took the place of a container of docker compose.
+    pub adopted: bool,
+    /// Which one of each dependency it was born after; without those that its labels do not tell of.
+    pub born_after: BornAfter,
 }
 
 /// Where a container is in its life, as Docker has it.
@@ -127,6 +133,8 @@ pub struct Asked {
     pub pids_limited: bool,
     /// `HostConfig.Memory` is a limit.
     pub memory_limited: bool,
+    /// `HostConfig.Mounts` has every secret and config read-only.
+    pub files_read_only: bool,
 }
 
 /// Everything of the project that the engine has.
@@ -138,6 +146,25 @@ pub struct Listing {
     pub networks: BTreeSet<NetworkSeen>,
     /// The volumes likewise.
     pub volumes: BTreeSet<VolumeSeen>,
+    /// The containers of services that docker compose runs and a phoenix depends on.
+    pub dependencies: Vec<DependencySeen>,
+}
+
+/// A container of a service that docker compose runs and a phoenix depends on. It is only looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DependencySeen {
+    /// Its id.
+    pub id: ContainerId,
+    /// Of which service it is.
+    pub service: ServiceName,
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// Docker's own health status.
+    pub health: Health,
+    /// When its process began or ended; `None` where it did neither.
+    pub since: Option<Time>,
+    /// The engine starts it again whenever it ends (`restart: always`, `unless-stopped`): one that does not run was stopped.
+    pub restarts: bool,
 }
 
 /// A network that exists.
@@ -156,6 +183,29 @@ pub struct VolumeSeen {
     pub name: VolumeName,
     /// phoenixd made it for this project.
     pub ours: bool,
+}
+
+impl Observed {
+    /// Whether it is an original: a container of docker compose that is to be replaced by a replica of its unit.
+    pub fn is_original(&self) -> bool {
+        self.identity
+            .as_ref()
+            .is_some_and(|identity| identity.replica.is_original())
+    }
+}
+
+impl Identity {
+    /// That of an original: it was born from what docker compose knows, told by its hash.
+    pub fn of_original(unit: ServiceName, definition: SpecHash) -> Self {
+        Self {
+            replica: ReplicaName::new(unit, Serial::ORIGINAL),
+            generation: Generation(0),
+            spec_hash: definition,
+            reach: None,
+            adopted: false,
+            born_after: BornAfter::default(),
+        }
+    }
 }
 
 impl ContainerState {

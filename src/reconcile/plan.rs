@@ -6,14 +6,15 @@
 //! Not here: what a replica is (`roles`) and what is done about it (`verdicts`, `retiring`, `births`), when a life ends
 //! (`schedule`), who is in rotation (`rotation`), what is remembered (`world`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::depends::Needs;
 use super::replica::Replica;
 use super::roles::Role;
 use super::schedule::{self, Claim};
 use super::service::Service;
 use super::verdicts::look_pace;
-use super::world::EngineState;
+use super::world::{EngineState, replicas_of};
 use super::{Desired, Planned, Reason, Step, Time, Verdict, WaitingOn, World, rotation};
 use crate::spec::{ReplicaName, ServiceName};
 
@@ -62,6 +63,7 @@ impl World {
             actions,
             routes,
             targets: self.targets(now),
+            files: self.files(),
             status,
             wake_at,
             finished,
@@ -72,6 +74,8 @@ impl World {
 pub(super) struct Planner<'a> {
     pub(super) world: &'a World,
     pub(super) now: Time,
+    /// What the services need of each other.
+    pub(super) needs: Needs<'a>,
     /// When each living replica's replacement begins.
     pub(super) begins: BTreeMap<ReplicaName, Time>,
     pub(super) calls_left: usize,
@@ -102,14 +106,20 @@ impl<'a> Planner<'a> {
                 .values()
                 .filter(|call| call.under_way)
                 .count();
+        let needs = world.what_is_needed();
         let births = world
             .replicas
             .values()
             .filter(|replica| is_being_born(replica))
+            // One that waits for a dependency must not take that one's place.
+            .filter(|replica| {
+                replica.has_process() || needs.first_start(&replica.name.service).is_none()
+            })
             .count();
         Self {
             world,
             now,
+            needs,
             begins: schedule::begins(
                 world.claims(),
                 usize::try_from(world.limits.births).unwrap_or(usize::MAX),
@@ -158,18 +168,30 @@ impl<'a> Planner<'a> {
 
     fn plan_services(&mut self) {
         let world = self.world;
+        let needed = match world.down {
+            Some(_) => world.needed_by(),
+            None => BTreeMap::new(),
+        };
         for replica in world
             .replicas
             .values()
             .filter(|replica| !world.services.contains_key(&replica.name.service))
         {
+            let is_others = replica.is_adopted() || world.adopts();
+            if world.down.is_none() && is_others {
+                self.verdicts
+                    .insert(replica.name.clone(), Verdict::Wait(WaitingOn::OtherMode));
+                continue;
+            }
             let reason = if world.down.is_some() {
                 Reason::Down
             } else {
                 Reason::Orphan
             };
             let role = Self::role_of_unwanted(replica, reason);
-            self.decide(replica, &role, None);
+            if !self.leaves_later(replica, &role, &needed) {
+                self.decide(replica, &role, None);
+            }
         }
         for (name, service) in &world.services {
             let cast = self.cast(name, service);
@@ -180,7 +202,12 @@ impl<'a> Planner<'a> {
                     .filter(|(chosen, _)| *chosen == replica.name);
                 if let Some((_, reason)) = chosen {
                     self.retire(replica, reason.clone());
-                } else {
+                } else if let Some(on) =
+                    Self::is_kept(replica, role, &cast).filter(|_| world.down.is_none())
+                {
+                    self.verdicts
+                        .insert(replica.name.clone(), Verdict::Wait(on));
+                } else if !self.leaves_later(replica, role, &needed) {
                     self.decide(replica, role, Some(service));
                 }
             }
@@ -190,13 +217,28 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// In a `down` it stays as long as there is somebody who depends on it.
+    fn leaves_later(
+        &mut self,
+        replica: &Replica,
+        role: &Role,
+        needed: &BTreeMap<&ServiceName, BTreeSet<&ServiceName>>,
+    ) -> bool {
+        let Some(by) = needed.get(&replica.name.service) else {
+            return false;
+        };
+        if !matches!(role, Role::Doomed(_)) {
+            return false;
+        }
+        let names = by.iter().copied().cloned().collect();
+        let verdict = Verdict::Wait(WaitingOn::Dependents { names });
+        self.verdicts.insert(replica.name.clone(), verdict);
+        true
+    }
+
     fn cast(&mut self, name: &ServiceName, service: &'a Service) -> Cast<'a> {
         let desired = &service.desired;
-        let members = self
-            .world
-            .replicas
-            .values()
-            .filter(|replica| replica.name.service == *name)
+        let members = replicas_of(&self.world.replicas, name)
             .map(|replica| {
                 let role = if self.world.down.is_some() {
                     Self::role_of_unwanted(replica, Reason::Down)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ContainerState, Desired, Kernel, Observed, Reason, Stage, Time};
 use crate::spec::{
-    ContainerId, Generation, Policy, Probe, Published, Reach, ReplicaName, SpecHash,
+    BornAfter, ContainerId, Generation, Policy, Probe, Published, Reach, ReplicaName, SpecHash,
 };
 
 /// Right after a start, process 1 may still be the container runtime; what the kernel says then is not its last word.
@@ -20,6 +20,10 @@ const CALL_RETRY_CAP: Duration = Duration::from_secs(30);
 
 /// One replica as the world remembers it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something of its own that was done or found"
+)]
 pub(super) struct Replica {
     pub(super) name: ReplicaName,
     pub(super) generation: Generation,
@@ -47,6 +51,12 @@ pub(super) struct Replica {
     pub(super) draining: Option<(Time, Reason)>,
     /// Its stop was asked for, so that its end is no failure.
     pub(super) stop_asked: bool,
+    /// It was compared with the original, and every difference explained.
+    pub(super) compared: bool,
+    /// Its removal was begun here.
+    pub(super) removal_asked: bool,
+    /// It got a signal then that phoenixd did not ask for.
+    pub(super) signalled: Option<Time>,
     pub(super) routed: Routed,
 }
 
@@ -115,6 +125,9 @@ impl Replica {
             condemned: None,
             draining: None,
             stop_asked: false,
+            compared: false,
+            removal_asked: false,
+            signalled: None,
             routed: Routed::Never,
         }
     }
@@ -139,6 +152,15 @@ impl Replica {
         self.observed.as_ref().map(|observed| &observed.id)
     }
 
+    /// It took the place of a container of docker compose.
+    pub(super) fn is_adopted(&self) -> bool {
+        let identity = self
+            .observed
+            .as_ref()
+            .and_then(|observed| observed.identity.as_ref());
+        identity.is_some_and(|identity| identity.adopted)
+    }
+
     /// It exists or is about to: it counts against the surge limit.
     pub(super) fn is_live(&self) -> bool {
         self.observed
@@ -151,6 +173,16 @@ impl Replica {
             self.observed.as_ref().map(|o| &o.state),
             Some(ContainerState::Running)
         )
+    }
+
+    /// How its container ended, for people; `None` while it lives.
+    pub(super) fn how_it_ended(&self) -> Option<String> {
+        let how = how_it_ended(&self.observed.as_ref()?.state)?;
+        Some(if self.is_stopped_by_others() {
+            format!("it was stopped from outside: {how}")
+        } else {
+            how
+        })
     }
 
     pub(super) fn is_removing(&self) -> bool {
@@ -210,6 +242,32 @@ impl Replica {
         own.map(|own| own.target)
     }
 
+    /// Which one of each dependency it was born after; `None` while it is being made.
+    pub(super) fn born_after(&self) -> Option<&BornAfter> {
+        Some(&self.observed.as_ref()?.identity.as_ref()?.born_after)
+    }
+
+    /// It has left the rotation for good.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.draining.is_some() || self.stop_asked
+    }
+
+    /// It was started, and its process is there.
+    pub(super) fn has_process(&self) -> bool {
+        match self.observed.as_ref().map(|observed| &observed.state) {
+            Some(ContainerState::Running | ContainerState::Paused | ContainerState::Restarting) => {
+                true
+            }
+            Some(
+                ContainerState::Created
+                | ContainerState::Exited { .. }
+                | ContainerState::Removing
+                | ContainerState::Dead,
+            )
+            | None => false,
+        }
+    }
+
     fn reach(&self) -> Option<&Reach> {
         self.observed.as_ref()?.identity.as_ref()?.reach.as_ref()
     }
@@ -226,6 +284,10 @@ impl Replica {
 
     /// Whether the hardening is in force, by the engine's word and the kernel's.
     pub(super) fn verified(&self, desired: &Desired) -> Verified {
+        // Nobody asked anything of an original.
+        if self.name.is_original() {
+            return Verified::Strong;
+        }
         // One of another generation is held to what it was born with, which may be an exception that is gone from the file.
         let policy = self.reach().map_or(&desired.policy, |reach| &reach.policy);
         let Some(observed) = &self.observed else {
@@ -334,6 +396,7 @@ fn weaknesses_asked(policy: &Policy, observed: &Observed) -> Vec<String> {
             policy.limited && !asked.memory_limited,
             "it has no limit of memory",
         ),
+        (!asked.files_read_only, "it can write a secret or config"),
     ]
     .into_iter()
     .filter(|(weak, _)| *weak)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::service::Service;
+use super::world::replicas_of;
 use super::{Reason, RequestId, RequestState, World};
 use crate::spec::{ContainerId, ServiceName};
 
@@ -15,13 +16,24 @@ pub(super) struct Request {
     pub(super) services: BTreeSet<ServiceName>,
     /// The replicas that have to go.
     pub(super) targets: BTreeSet<ContainerId>,
+    /// It was asked for before the first listing: what is meant is not known yet.
+    pub(super) early: bool,
     /// How it ended; final.
     pub(super) ended: Option<Result<(), String>>,
 }
 
 impl World {
     pub(super) fn recycle(&mut self, number: RequestId, services: &BTreeSet<ServiceName>) {
-        let is_meant = |name: &ServiceName| services.is_empty() || services.contains(name);
+        // A service of docker compose means all of its containers.
+        let is_meant = |name: &ServiceName| {
+            let of = self
+                .services
+                .get(name)
+                .and_then(|service| service.desired.adopted.as_ref());
+            services.is_empty()
+                || services.contains(name)
+                || of.is_some_and(|adopted| services.contains(&adopted.service))
+        };
         let mut request = Request {
             services: self
                 .services
@@ -30,6 +42,7 @@ impl World {
                 .cloned()
                 .collect(),
             targets: BTreeSet::new(),
+            early: !self.listed,
             ended: None,
         };
         for replica in self
@@ -45,9 +58,23 @@ impl World {
         for (name, service) in &mut self.services {
             if request.services.contains(name) {
                 service.forgive();
+                service.objection = None;
             }
         }
         self.requests.insert(number, request);
+    }
+
+    /// What was asked for before the first listing is about what that shows.
+    pub(super) fn settle_early_requests(&mut self) {
+        let early: Vec<(RequestId, BTreeSet<ServiceName>)> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.early)
+            .map(|(number, request)| (*number, request.services.clone()))
+            .collect();
+        for (number, services) in early {
+            self.recycle(number, &services);
+        }
     }
 
     /// Notes which requests are done, and forgets the oldest ended ones.
@@ -76,6 +103,7 @@ impl World {
 
     fn is_done(&self, request: &Request) -> bool {
         request.ended.is_none()
+            && !request.early
             && self.left_of(request) == 0
             && request.services.iter().all(|name| {
                 self.services
@@ -102,10 +130,7 @@ impl World {
     /// As many as are wanted get traffic.
     fn is_whole(&self, name: &ServiceName, service: &Service) -> bool {
         let desired = &service.desired;
-        let of = self
-            .replicas
-            .values()
-            .filter(|replica| replica.name.service == *name);
+        let of = replicas_of(&self.replicas, name);
         let ready = of.filter(|replica| replica.is_in_rotation(desired)).count();
         ready >= usize::try_from(desired.replicas).unwrap_or(usize::MAX)
     }

@@ -1,8 +1,11 @@
-//! What is about no replica: networks, volumes, strays, and the end of a `down`.
+//! What is about no replica: networks, volumes, files, strays, and the end of a `down`.
+
+use std::collections::BTreeSet;
 
 use super::plan::Planner;
 use super::world::{Down, EngineState, Resource};
 use super::{Action, ContainerState, Planned, Reason, Subject, World};
+use crate::spec::FileDigest;
 
 /// Attempts to remove a network or volume before `down` leaves it and says so: others may use it.
 const REMOVE_ATTEMPTS: u32 = 4;
@@ -21,80 +24,95 @@ impl World {
     }
 
     pub(super) fn is_ours(&self, resource: &Resource) -> bool {
-        match resource {
-            Resource::Network(name) => self.networks.get(name) == Some(&true),
-            Resource::Volume(name) => self.volumes.get(name) == Some(&true),
-        }
+        self.existing
+            .get(resource)
+            .is_some_and(|existing| existing.ours)
+    }
+
+    /// What phoenixd made and a `down` removes.
+    fn to_be_removed(&self, down: Down) -> impl Iterator<Item = &Resource> {
+        self.existing
+            .iter()
+            .filter(move |(resource, existing)| {
+                existing.ours
+                    && match resource {
+                        Resource::Network(_) => true,
+                        Resource::Volume(_) => down.volumes,
+                    }
+            })
+            .map(|(resource, _)| resource)
     }
 }
 
 impl World {
+    /// The copies of secrets and configs that a container mounts, or one may mount that is yet to be made; `None` where
+    /// that is not known now. A container that is being made is not known to mount what its service wants by now.
+    pub(super) fn files(&self) -> Option<BTreeSet<FileDigest>> {
+        let all = || self.replicas.values().chain(self.strays.values());
+        if self.engine != EngineState::Reachable || all().any(|replica| replica.observed.is_none())
+        {
+            return None;
+        }
+        let wanted = self.services.values().filter(|_| self.down.is_none());
+        let wanted = wanted.flat_map(|service| &service.desired.files);
+        let mounted = all().filter_map(|replica| replica.observed.as_ref());
+        let mounted = mounted.flat_map(|observed| &observed.files);
+        Some(wanted.chain(mounted).cloned().collect())
+    }
+
     /// Networks and volumes of ours that a `down` leaves without use.
     fn leftovers(&self, down: Down) -> Vec<(Resource, Action, Reason)> {
-        let mut wanted: Vec<(Resource, Action, Reason)> = Vec::new();
-        if self.replicas.is_empty() && self.strays.is_empty() {
-            let networks = self
-                .networks
-                .iter()
-                .filter(|(_, ours)| **ours)
-                .map(|(name, _)| name);
-            wanted.extend(networks.map(|name| {
-                (
-                    Resource::Network(name.clone()),
-                    Action::RemoveNetwork(name.clone()),
-                    Reason::Down,
-                )
-            }));
-            let volumes = self
-                .volumes
-                .iter()
-                .filter(|(_, ours)| **ours && down.volumes)
-                .map(|(name, _)| name);
-            wanted.extend(volumes.map(|name| {
-                (
-                    Resource::Volume(name.clone()),
-                    Action::RemoveVolume(name.clone()),
-                    Reason::Down,
-                )
-            }));
-            wanted.retain(|(resource, _, _)| {
-                self.resources
-                    .get(resource)
-                    .is_none_or(|call| call.attempts < REMOVE_ATTEMPTS)
-            });
+        if !self.replicas.is_empty() || !self.strays.is_empty() {
+            return Vec::new();
         }
-        wanted
+        let may_be_tried = |resource: &&Resource| {
+            self.resources
+                .get(*resource)
+                .is_none_or(|call| call.attempts < REMOVE_ATTEMPTS)
+        };
+        self.to_be_removed(down)
+            .filter(may_be_tried)
+            .map(|resource| {
+                let action = match resource {
+                    Resource::Network(name) => Action::RemoveNetwork(name.clone()),
+                    Resource::Volume(name) => Action::RemoveVolume(name.clone()),
+                };
+                (resource.clone(), action, Reason::Down)
+            })
+            .collect()
     }
 
     /// Networks and volumes that a service needs and that are not there.
     fn needs(&self) -> Vec<(Resource, Action, Reason)> {
-        let mut wanted: Vec<(Resource, Action, Reason)> = Vec::new();
         let desired = || self.services.values().map(|service| &service.desired);
-        let networks = desired().flat_map(|desired| &desired.makes_networks);
-        wanted.extend(
-            networks
-                .filter(|name| !self.networks.contains_key(*name))
-                .map(|name| {
-                    (
-                        Resource::Network(name.clone()),
-                        Action::CreateNetwork(name.clone()),
-                        Reason::Needed,
-                    )
-                }),
-        );
-        let volumes = desired().flat_map(|desired| &desired.makes_volumes);
-        wanted.extend(
-            volumes
-                .filter(|name| !self.volumes.contains_key(*name))
-                .map(|name| {
-                    (
-                        Resource::Volume(name.clone()),
-                        Action::CreateVolume(name.clone()),
-                        Reason::Needed,
-                    )
-                }),
-        );
-        wanted
+        let networks = desired()
+            .flat_map(|desired| &desired.makes_networks)
+            .map(|name| {
+                (
+                    Resource::Network(name.clone()),
+                    Action::CreateNetwork(name.clone()),
+                )
+            });
+        let volumes = desired()
+            .flat_map(|desired| &desired.makes_volumes)
+            .map(|name| {
+                (
+                    Resource::Volume(name.clone()),
+                    Action::CreateVolume(name.clone()),
+                )
+            });
+        networks
+            .chain(volumes)
+            .filter(|(resource, _)| !self.existing.contains_key(resource))
+            .map(|(resource, action)| {
+                let reason = if self.removed.contains(&resource) {
+                    Reason::RemovedFromOutside
+                } else {
+                    Reason::Needed
+                };
+                (resource, action, reason)
+            })
+            .collect()
     }
 }
 
@@ -104,27 +122,16 @@ impl Planner<'_> {
         let Some(down) = self.world.down else {
             return false;
         };
-        let given_up = |resource: Resource| {
+        let given_up = |resource: &Resource| {
             self.world
                 .resources
-                .get(&resource)
+                .get(resource)
                 .is_some_and(|call| !call.under_way && call.attempts >= REMOVE_ATTEMPTS)
         };
-        let networks = self.world.networks.iter().filter(|(_, ours)| **ours);
-        let volumes = self
-            .world
-            .volumes
-            .iter()
-            .filter(|(_, ours)| **ours && down.volumes);
         self.world.engine == EngineState::Reachable
             && self.world.replicas.is_empty()
             && self.world.strays.is_empty()
-            && networks
-                .into_iter()
-                .all(|(name, _)| given_up(Resource::Network(name.clone())))
-            && volumes
-                .into_iter()
-                .all(|(name, _)| given_up(Resource::Volume(name.clone())))
+            && self.world.to_be_removed(down).all(given_up)
     }
 
     pub(super) fn plan_strays(&mut self) {

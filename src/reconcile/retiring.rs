@@ -25,7 +25,8 @@ impl Planner<'_> {
             .iter()
             .filter_map(|(replica, role)| match role {
                 Role::Stale(reason) => Some((*replica, reason.clone())),
-                Role::Fresh if fresh > wanted => Some((
+                // What docker compose made anew is not in excess: what it was made instead of is.
+                Role::Fresh if fresh > wanted && !Self::is_newer(replica, service) => Some((
                     *replica,
                     Reason::Excess {
                         wanted: desired.replicas,
@@ -73,6 +74,10 @@ impl Planner<'_> {
         let stale = others()
             .filter(|(other, role)| matches!(role, Role::Stale(_)) && counts(other))
             .count();
+        let kept = others().any(|(other, _)| in_rotation(other));
+        if desired.ahead() > 0 {
+            return (kept && available + stale >= wanted) || self.is_next_prepared(replica, cast);
+        }
         if desired.phoenix.surge == 0 {
             // Stop-first, one at a time: nobody is missing, leaving or being born.
             let whole = cast.members.len() == wanted && available + stale + 1 == wanted;
@@ -80,8 +85,9 @@ impl Planner<'_> {
                 !service.is_budget_spent() && service.retry_at().is_none_or(|at| at <= self.now);
             return (whole && may_birth) || available + stale >= wanted;
         }
-        let kept = others().any(|(other, _)| in_rotation(other));
-        available + stale >= wanted && (kept || wanted == 0 || !in_rotation(replica))
+        // What docker compose made gives way only to one that serves, and so was found equal to it.
+        let may_be_last = wanted == 0 || !(in_rotation(replica) || replica.name.is_original());
+        available + stale >= wanted && (kept || may_be_last)
     }
 
     pub(super) fn is_available(&self, replica: &Replica, desired: &Desired) -> bool {

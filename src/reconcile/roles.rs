@@ -1,7 +1,7 @@
 //! What each replica is to its service now: over, leaving, doomed, stale or fresh.
 
 use super::plan::Planner;
-use super::replica::{Replica, Verified, how_it_ended};
+use super::replica::{Replica, Verified};
 use super::service::Service;
 use super::{ContainerState, Desired, Reason};
 
@@ -33,6 +33,9 @@ impl Planner<'_> {
 
     pub(super) fn role(&self, replica: &Replica, service: &Service) -> Role {
         let desired = &service.desired;
+        if replica.name.is_original() {
+            return self.role_of_original(replica, service);
+        }
         if let Some(gone) = gone_or_leaving(replica) {
             return gone;
         }
@@ -76,7 +79,9 @@ impl Planner<'_> {
         if let Some(reason) = &replica.condemned {
             return Some(reason.clone());
         }
-        if replica.spec_hash != service.desired.spec_hash {
+        // An original is of no generation: only its age counts.
+        let is_replica = !replica.name.is_original();
+        if is_replica && replica.spec_hash != service.desired.spec_hash {
             let to = service
                 .generation
                 .as_ref()
@@ -89,7 +94,7 @@ impl Planner<'_> {
         if replica
             .observed
             .as_ref()
-            .is_some_and(|observed| observed.image != service.desired.image)
+            .is_some_and(|observed| is_replica && observed.image != service.desired.image)
         {
             return Some(Reason::ImageMoved);
         }
@@ -111,12 +116,20 @@ impl Planner<'_> {
             .get(&replica.name)
             .is_some_and(|begin| *begin <= self.now);
         let lifetime = || {
+            let born = replica.born_at()?;
             let deadline = self.world.deadline(replica)?;
-            Some(deadline.since(replica.born_at()?))
+            // Of an original that is older than its TTL the deadline says nothing about its life.
+            let life = service.desired.phoenix.ttl;
+            Some(deadline.since(born).min(life))
         };
-        expired.then(|| Reason::Expired {
-            lifetime: lifetime().unwrap_or_default(),
-        })
+        if expired {
+            return Some(Reason::Expired {
+                lifetime: lifetime().unwrap_or_default(),
+            });
+        }
+        // After everything else: what has another reason to go does not wait for a dependency.
+        let update = self.update_of(replica, service)?;
+        update.held.is_none().then_some(update.reason)
     }
 }
 
@@ -141,8 +154,8 @@ fn gone_or_leaving(replica: &Replica) -> Option<Role> {
 }
 
 /// Why a container that does not live is to be removed.
-fn over(replica: &Replica) -> Option<Reason> {
-    let how = how_it_ended(&replica.observed.as_ref()?.state)?;
+pub(super) fn over(replica: &Replica) -> Option<Reason> {
+    let how = replica.how_it_ended()?;
     Some(match &replica.condemned {
         Some(reason) if replica.stop_asked => reason.clone(),
         Some(_) | None => Reason::Ended { how },

@@ -73,7 +73,11 @@ impl World {
     /// Which replicas traffic may go to now (invariant I2).
     pub(super) fn routes(&self) -> Routes {
         let mut listeners: BTreeMap<Published, Vec<Backend>> = BTreeMap::new();
-        for service in self.services.values() {
+        for (name, service) in &self.services {
+            // Its ports are the original's until that has ended.
+            if self.original(name).is_some_and(Replica::is_live) {
+                continue;
+            }
             for published in &service.desired.published {
                 listeners.entry(*published).or_default();
             }
@@ -93,13 +97,14 @@ impl World {
             for published in &service.desired.published {
                 let target = replica.target_of(published);
                 let address = |target| replica.address(&service.desired, target);
-                if let Some(address) = target.and_then(address) {
-                    let backend = Backend {
+                if let Some(backends) = listeners.get_mut(published)
+                    && let Some(address) = target.and_then(address)
+                {
+                    backends.push(Backend {
                         replica: replica.name.clone(),
                         container_id: id.clone(),
                         address,
-                    };
-                    listeners.entry(*published).or_default().push(backend);
+                    });
                 }
             }
         }

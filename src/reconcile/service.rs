@@ -3,13 +3,13 @@
 //! The memory is small and may be lost at a restart (backoff and start times are; generations and serials are read
 //! again from the labels).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::Time;
+use super::{Adopted, Time};
 use crate::spec::{
-    Generation, ImageId, NetworkName, Phoenix, Policy, Probe, Published, STARTING_ESTIMATE, Serial,
-    SpecHash, VolumeName,
+    Dependency, FileDigest, Generation, ImageId, NetworkName, Phoenix, Policy, Probe, Published,
+    STARTING_ESTIMATE, Serial, ServiceName, SpecHash, VolumeName,
 };
 
 /// How many starts are remembered.
@@ -43,6 +43,12 @@ pub struct Desired {
     pub makes_networks: BTreeSet<NetworkName>,
     /// The project's own volumes likewise.
     pub makes_volumes: BTreeSet<VolumeName>,
+    /// Where it is a unit of labels mode.
+    pub adopted: Option<Adopted>,
+    /// What its first start waits for.
+    pub depends_on: BTreeMap<ServiceName, Dependency>,
+    /// The copies of secrets and configs that its replicas mount.
+    pub files: BTreeSet<FileDigest>,
 }
 
 impl Desired {
@@ -70,6 +76,10 @@ pub(super) struct Service {
     pub(super) last_serial: Serial,
     /// The image's name leads to another image now, or nowhere: births name the image by its id.
     pub(super) image_moved: bool,
+    /// Why the adoption was stopped; the original then stays as it is.
+    pub(super) objection: Option<String>,
+    /// A replica of it was started, or was found started: its first start is over.
+    pub(super) begun: bool,
     failures: u32,
     last_failure: Option<(Time, String)>,
     starts: VecDeque<Duration>,
@@ -83,6 +93,8 @@ impl Service {
             last_generation: Generation(0),
             last_serial: Serial(0),
             image_moved: false,
+            objection: None,
+            begun: false,
             failures: 0,
             last_failure: None,
             starts: VecDeque::new(),
@@ -94,8 +106,11 @@ impl Service {
         if desired.spec_hash != self.desired.spec_hash {
             self.forgive();
             self.image_moved = false;
+            self.objection = None;
             self.starts.clear();
         }
+        // What is scaled to nothing is started anew when it comes back.
+        self.begun &= desired.replicas > 0;
         self.desired = desired;
     }
 

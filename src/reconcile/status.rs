@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::replica::{Replica, Verified};
 use super::service::Service;
-use super::{Health, RequestId, Stage, Time, Verdict, WaitingOn, World, schedule};
+use super::world::replicas_of;
+use super::{Health, Meddling, RequestId, Stage, Time, Verdict, WaitingOn, World, schedule};
 use crate::spec::{ContainerId, Generation, ReplicaName, ServiceName};
 
 /// The status of a project. Ages and what is left of a life follow from the instants.
@@ -19,8 +20,12 @@ pub struct Status {
     pub requests: BTreeMap<RequestId, RequestState>,
     /// Why the engine does not answer, if it does not.
     pub engine_error: Option<String>,
+    /// What somebody else stopped or removed in the last minutes, the oldest first.
+    pub outside: Vec<Meddling>,
     /// What a finished `down` could not remove, and why.
     pub left: Vec<String>,
+    /// Containers of docker compose that are left as they are, by unit, and why.
+    pub refused: BTreeMap<ServiceName, String>,
 }
 
 /// One replica.
@@ -75,6 +80,8 @@ pub struct ServiceStatus {
     pub last_failure: Option<String>,
     /// What the next birth waits for, where one is needed.
     pub waiting_on: Option<WaitingOn>,
+    /// The service of docker compose that it is a container of, in labels mode.
+    pub of: Option<ServiceName>,
 }
 
 /// How a request went.
@@ -122,7 +129,9 @@ impl World {
             services,
             requests,
             engine_error,
+            outside: self.recent_meddling(now),
             left: Vec::new(),
+            refused: self.refused.clone(),
         }
     }
 
@@ -167,11 +176,8 @@ impl World {
     ) -> ServiceStatus {
         let desired = &service.desired;
         let count = |is: &dyn Fn(&Replica) -> bool| {
-            let number = self
-                .replicas
-                .values()
-                .filter(|r| r.name.service == *name && is(r))
-                .count();
+            let of = replicas_of(&self.replicas, name);
+            let number = of.filter(|replica| is(replica)).count();
             u32::try_from(number).unwrap_or(u32::MAX)
         };
         ServiceStatus {
@@ -185,6 +191,10 @@ impl World {
             failures: service.failures().map_or(0, |(failures, _, _)| failures),
             last_failure: service.failures().map(|(_, _, why)| why.to_owned()),
             waiting_on,
+            of: desired
+                .adopted
+                .as_ref()
+                .map(|adopted| adopted.service.clone()),
         }
     }
 
@@ -196,7 +206,8 @@ impl World {
             &replica.name,
             service.desired.phoenix.lifetime(),
         );
-        replica.born_at().map(|born| born + life)
+        let deadline = replica.born_at()? + life;
+        Some(Self::deadline_of_original(replica, service, deadline))
     }
 }
 

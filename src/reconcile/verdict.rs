@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::depends::whose;
 use super::{Action, Reason, Time};
-use crate::spec::ReplicaName;
+use crate::spec::{Condition, ReplicaName, RunBy, ServiceName};
 
 /// What is to be done about one replica now. One verdict each: two rules never act on the same container.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,35 @@ pub enum WaitingOn {
     },
     /// Networks or volumes are being made.
     Resources {
+        /// Which.
+        names: String,
+    },
+    /// A dependency: before the first start, or before the replacement that its update asks for.
+    Dependency {
+        /// Which.
+        dependency: ServiceName,
+        /// Who runs it.
+        run_by: RunBy,
+        /// What it has to be.
+        condition: Condition,
+        /// What it is.
+        state: String,
+        /// Since when.
+        since: Option<Time>,
+        /// That is over since then.
+        ended: bool,
+        /// What helps.
+        hint: Option<String>,
+        /// Further dependencies that do not meet their conditions.
+        more: Vec<ServiceName>,
+    },
+    /// Whoever depends on it leaves first.
+    Dependents {
+        /// Which services.
+        names: Vec<ServiceName>,
+    },
+    /// Networks that somebody else has to make.
+    Externals {
         /// Which.
         names: String,
     },
@@ -73,6 +103,18 @@ pub enum WaitingOn {
         /// It is stopped by then in any case.
         until: Time,
     },
+    /// The one before it to be gone: both have its name, or what only one can hold.
+    Place {
+        /// Which.
+        replica: ReplicaName,
+    },
+    /// Nothing: its adoption was stopped.
+    Adoption {
+        /// Why.
+        why: String,
+    },
+    /// Nothing: it belongs to `up` where this is `adopt`, or the other way round.
+    OtherMode,
     /// The number of replicas that may exist at once.
     Surge {
         /// How many may.
@@ -162,6 +204,11 @@ impl WaitingOn {
             Self::Listing => "the outcome of a call is unknown until the next listing".to_owned(),
             Self::Engine { error } => format!("the engine does not answer: {error}"),
             Self::Resources { names } => format!("{names} being made"),
+            Self::Dependency { .. } => self.describe_dependency(Some(now)),
+            Self::Dependents { names } => format!("{} to be gone", quoted(names)),
+            Self::Externals { names } => {
+                format!("external {names} to exist again: somebody removed it")
+            }
             Self::Probe {
                 successes,
                 needed,
@@ -194,6 +241,11 @@ impl WaitingOn {
             Self::Connections { open, until } => {
                 format!("{open} open connections, {} left", left(until))
             }
+            Self::Place { replica } => format!("{replica} to be gone, whose place it takes"),
+            Self::Adoption { why } => format!("adoption stopped: {why}"),
+            Self::OtherMode => {
+                "`phoenixd adopt` supervises what docker compose made, `phoenixd up` what a file says: this one is the other's".to_owned()
+            }
             Self::Surge { limit } => format!("at most {limit} replicas at once"),
             Self::Parallel { limit } => format!("at most {limit} births at once"),
             Self::Backoff {
@@ -217,6 +269,59 @@ impl WaitingOn {
         }
     }
 
+    /// As a sentence about who waits, as of `now`: `web waits for …`.
+    pub fn sentence(&self, who: impl fmt::Display, now: Time) -> String {
+        let on = self.describe(now);
+        if matches!(self, Self::Dependency { .. } | Self::Dependents { .. }) {
+            format!("{who} waits for {on}")
+        } else {
+            format!("{who} waits: {on}")
+        }
+    }
+
+    /// What a dependency that is waited for is, without times: the same as long as nothing about it changes.
+    pub fn dependency(&self) -> Option<String> {
+        matches!(self, Self::Dependency { .. }).then(|| self.describe_dependency(None))
+    }
+
+    fn describe_dependency(&self, now: Option<Time>) -> String {
+        let Self::Dependency {
+            dependency,
+            run_by,
+            condition,
+            state,
+            since,
+            ended,
+            hint,
+            more,
+        } = self
+        else {
+            return String::new();
+        };
+        let to = match (condition, run_by) {
+            (Condition::Started, _) => "to be started",
+            (Condition::Healthy, RunBy::Compose) => "to be healthy",
+            (Condition::Healthy, RunBy::Phoenixd) => "to be ready",
+            (Condition::CompletedSuccessfully, _) => "to complete",
+        };
+        let whose = whose(dependency, *run_by);
+        let mut text = format!("{whose} {to}: {state}");
+        if let (Some(now), Some(since)) = (now, since) {
+            let span = short(now.since(*since));
+            text.extend([", ", &span]);
+            if *ended {
+                text.push_str(" ago");
+            }
+        }
+        if let Some(hint) = hint {
+            text.extend([" (", hint, ")"]);
+        }
+        if !more.is_empty() {
+            text.extend(["; then for ", &quoted(more)]);
+        }
+        text
+    }
+
     /// When it ends by itself, if it does.
     pub(super) fn until(&self) -> Option<Time> {
         match self {
@@ -230,9 +335,15 @@ impl WaitingOn {
             | Self::Listing
             | Self::Engine { .. }
             | Self::Resources { .. }
+            | Self::Dependency { .. }
+            | Self::Dependents { .. }
+            | Self::Externals { .. }
             | Self::Kernel
             | Self::Birth { .. }
             | Self::Edge
+            | Self::Place { .. }
+            | Self::Adoption { .. }
+            | Self::OtherMode
             | Self::Surge { .. }
             | Self::Parallel { .. }
             | Self::Budget { .. } => None,
@@ -244,6 +355,11 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
+}
+
+fn quoted(names: &[ServiceName]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// Seconds with one decimal below ten, whole ones above, then humantime's.

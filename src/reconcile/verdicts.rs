@@ -133,7 +133,7 @@ impl Planner<'_> {
             return Verdict::Wait(WaitingOn::Listing);
         };
         if observed.state == ContainerState::Created {
-            return Self::next_step_of_birth(replica, desired);
+            return self.next_step_of_birth(replica, service);
         }
         let verified = replica.verified(desired);
         if let Some(pace) = look_pace(replica, desired, &verified, self.now)
@@ -146,6 +146,13 @@ impl Planner<'_> {
                 because: because.clone(),
                 on: None,
             });
+        }
+        if let Some(why) = service
+            .objection
+            .as_ref()
+            .filter(|_| replica.name.is_original())
+        {
+            return Verdict::Wait(WaitingOn::Adoption { why: why.clone() });
         }
         if verified == Verified::Pending {
             return Verdict::Wait(WaitingOn::Kernel);
@@ -161,28 +168,47 @@ impl Planner<'_> {
         }
         match replica.available_at(desired) {
             Some(until) if until > self.now => Verdict::Wait(WaitingOn::MinReady { until }),
-            Some(_) | None => Verdict::Keep,
+            Some(_) | None => match self.take_name(replica, service) {
+                Some(verdict) => verdict,
+                None => self.held_update(replica, service),
+            },
         }
     }
 
-    fn next_step_of_birth(replica: &Replica, desired: &Desired) -> Verdict {
+    /// An update of a dependency asks for its replacement, and is not ready itself.
+    fn held_update(&self, replica: &Replica, service: &Service) -> Verdict {
+        match self.update_of(replica, service) {
+            None => Verdict::Keep,
+            Some(update) => Verdict::Wait(WaitingOn::Replacement {
+                because: update.reason,
+                on: update.held.map(Box::new),
+            }),
+        }
+    }
+
+    fn next_step_of_birth(&self, replica: &Replica, service: &Service) -> Verdict {
+        let desired = &service.desired;
         let Some(observed) = &replica.observed else {
             return Verdict::Wait(WaitingOn::Listing);
         };
         let (name, id) = (replica.name.clone(), observed.id.clone());
-        let action = match desired
-            .networks
-            .iter()
-            .find(|network| !observed.networks.contains_key(*network))
-        {
-            Some(network) => Action::Connect {
+        let missing =
+            (desired.networks.iter()).find(|network| !observed.networks.contains_key(*network));
+        if let Some(network) = missing {
+            let action = Action::Connect {
                 replica: name,
                 id,
                 network: network.clone(),
-            },
-            None => Action::Start { replica: name, id },
-        };
-        Verdict::Act(action, Reason::Birth)
+            };
+            return Verdict::Act(action, Reason::Birth);
+        }
+        if let Some(verdict) = self.before_start(replica, service) {
+            return verdict;
+        }
+        match self.needs.first_start(&name.service) {
+            Some(on) => Verdict::Wait(on.clone()),
+            None => Verdict::Act(Action::Start { replica: name, id }, Reason::Birth),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Planned, Status, Time};
-use crate::spec::{ContainerId, Probe, Published, ReplicaName};
+use crate::spec::{ContainerId, FileDigest, Probe, Published, ReplicaName};
 
 /// The answer of [`World::plan`](super::World::plan).
 #[derive(Clone, PartialEq, Debug)]
@@ -17,6 +17,9 @@ pub struct Step {
     pub routes: Option<Routes>,
     /// For the probes.
     pub targets: Targets,
+    /// The copies of secrets and configs that have to stay: every other one may be removed. `None` while that is not
+    /// known: then none may.
+    pub files: Option<BTreeSet<FileDigest>>,
     /// For people.
     pub status: Status,
     /// Plan again by then even if nothing happens.

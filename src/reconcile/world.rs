@@ -2,17 +2,20 @@
 //!
 //! Not here: any decision. What follows from the world is in `plan`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::outside::Existing;
 use super::replica::{Replica, Routed};
 use super::requests::Request;
 use super::rotation;
 use super::service::Service;
 use super::{
-    Action, Command, ContainerState, Desired, EdgeReport, Event, Failure, FailureKind, Limits,
-    Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
+    Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Failure,
+    FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
 };
-use crate::spec::{ContainerId, NetworkName, ProjectName, ReplicaName, ServiceName, VolumeName};
+use crate::spec::{
+    ContainerId, NetworkName, ProjectName, ReplicaName, Serial, ServiceName, VolumeName,
+};
 
 /// Everything that is known of one project.
 #[derive(Clone, Debug)]
@@ -28,10 +31,17 @@ pub struct World {
     pub(super) tombstones: BTreeMap<ContainerId, Time>,
     /// The number of the newest route table that the edge was given.
     pub(super) published: Option<u64>,
-    /// Existing networks; `true` where phoenixd made them.
-    pub(super) networks: BTreeMap<NetworkName, bool>,
-    /// Existing volumes; `true` where phoenixd made them.
-    pub(super) volumes: BTreeMap<VolumeName, bool>,
+    /// The networks and volumes that exist.
+    pub(super) existing: BTreeMap<Resource, Existing>,
+    /// Those that a service needs and that somebody else removed.
+    pub(super) removed: BTreeSet<Resource>,
+    /// What somebody else did, lately.
+    pub(super) meddling: VecDeque<Meddling>,
+    /// Containers of services that docker compose runs and a phoenix depends on, as of this time.
+    pub(super) dependencies: Vec<DependencySeen>,
+    pub(super) dependencies_at: Time,
+    /// What was looked at before this did not look for all of them.
+    pub(super) depends_since: Time,
     pub(super) resources: BTreeMap<Resource, ResourceCall>,
     pub(super) engine: EngineState,
     /// The engine was listed at least once.
@@ -39,6 +49,8 @@ pub struct World {
     pub(super) edge: EdgeReport,
     pub(super) down: Option<Down>,
     pub(super) requests: BTreeMap<RequestId, Request>,
+    /// Units of docker compose that are left as they are, and why.
+    pub(super) refused: BTreeMap<ServiceName, String>,
 }
 
 /// A network or volume that is made or removed.
@@ -83,14 +95,19 @@ impl World {
             strays: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             published: None,
-            networks: BTreeMap::new(),
-            volumes: BTreeMap::new(),
+            existing: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            meddling: VecDeque::new(),
+            dependencies: Vec::new(),
+            dependencies_at: Time::BOOT,
+            depends_since: Time::BOOT,
             resources: BTreeMap::new(),
             engine: EngineState::Unlisted,
             listed: false,
             edge: EdgeReport::default(),
             down: None,
             requests: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -108,7 +125,8 @@ impl World {
     /// `false` says that nothing has changed that a plan looks at: most answers of probes are so, and need no plan.
     pub fn apply(&mut self, now: Time, event: Event) -> bool {
         match event {
-            Event::Wanted(wanted) => self.want(wanted),
+            Event::Wanted(wanted) => self.want(now, wanted),
+            Event::Refused(refused) => self.refused = refused,
             Event::Listed { asked_at, listing } => self.list(now, asked_at, listing),
             Event::Seen {
                 asked_at,
@@ -126,6 +144,15 @@ impl World {
                 id,
                 observed: None,
             } => self.gone(now, asked_at, &id),
+            Event::Dependencies { asked_at, seen } => {
+                if !self.depend(asked_at, seen) {
+                    return false;
+                }
+            }
+            Event::Signalled { id } => {
+                self.signalled(now, &id);
+                return false;
+            }
             Event::Unreachable { error } => self.engine = EngineState::Unreachable(error),
             Event::Probed {
                 asked_at,
@@ -151,7 +178,10 @@ impl World {
             Event::Command(Command::Recycle { request, services }) => {
                 self.recycle(request, &services);
             }
-            Event::Command(Command::Down { volumes }) => self.down = Some(Down { volumes }),
+            Event::Command(Command::Down { volumes }) => {
+                self.down = Some(Down { volumes });
+                self.let_originals_be(|_| true);
+            }
             Event::Began { action, reason } => self.began(now, &action, reason),
             Event::Ended { action, outcome } => self.ended(now, &action, outcome),
         }
@@ -159,8 +189,10 @@ impl World {
         true
     }
 
-    fn want(&mut self, wanted: BTreeMap<ServiceName, Desired>) {
+    fn want(&mut self, now: Time, wanted: BTreeMap<ServiceName, Desired>) {
+        self.look_for_dependencies(now, &wanted);
         self.services.retain(|name, _| wanted.contains_key(name));
+        self.let_originals_be(|unit| !wanted.contains_key(unit));
         for (name, desired) in wanted {
             match self.services.get_mut(&name) {
                 Some(service) => service.want(desired),
@@ -172,6 +204,7 @@ impl World {
         for replica in self.replicas.values() {
             if let Some(service) = self.services.get_mut(&replica.name.service) {
                 service.saw(replica.name.serial, replica.generation);
+                service.begun |= replica.has_process() && service.desired.replicas > 0;
             }
         }
         if self.listed {
@@ -182,11 +215,9 @@ impl World {
     /// Every wanted definition gets its revision.
     pub(super) fn settle_generations(&mut self) {
         for (name, service) in &mut self.services {
-            let same = self
-                .replicas
-                .values()
+            let same = replicas_of(&self.replicas, name)
                 .filter(|replica| {
-                    replica.name.service == *name && replica.spec_hash == service.desired.spec_hash
+                    !replica.name.is_original() && replica.spec_hash == service.desired.spec_hash
                 })
                 .map(|replica| replica.generation)
                 .max();
@@ -221,7 +252,9 @@ impl World {
                 generation,
                 spec_hash,
                 image: _,
+                born_after: _,
             } => {
+                self.condemn_replaced(&reason);
                 let mut replica = Replica::new(name.clone(), *generation, spec_hash.clone(), now);
                 replica.call = Some(action.name());
                 replica.made_here = true;
@@ -238,12 +271,16 @@ impl World {
             }
             Action::Connect { .. }
             | Action::Start { .. }
+            | Action::Compare { .. }
+            | Action::Rename { .. }
             | Action::Look { .. }
             | Action::Stop { .. }
             | Action::Remove { .. } => {
                 let is_stop = matches!(action, Action::Stop { .. });
+                let is_removal = matches!(action, Action::Remove { .. });
                 if let Some(replica) = self.subject_mut(action) {
                     replica.call = Some(action.name());
+                    replica.removal_asked |= is_removal;
                     if is_stop {
                         replica.stop_asked = true;
                         replica.condemned.get_or_insert(reason.clone());
@@ -256,6 +293,19 @@ impl World {
                     self.failed(now, name, &reason.to_string());
                 }
             }
+        }
+    }
+
+    /// A replacement that an update of a dependency asked for goes on also when that one falters again meanwhile.
+    fn condemn_replaced(&mut self, reason: &Reason) {
+        if let Reason::Replaces {
+            replica: old,
+            because,
+        } = reason
+            && matches!(**because, Reason::DependencyUpdated { .. })
+            && let Some(old) = self.replicas.get_mut(old)
+        {
+            old.condemned.get_or_insert(Reason::clone(because));
         }
     }
 
@@ -286,10 +336,16 @@ impl World {
             self.resource_ended(now, action, resource, outcome);
             return;
         }
+        if let (Action::Start { replica, .. }, Outcome::Done(_)) = (action, &outcome)
+            && let Some(service) = self.services.get_mut(&replica.service)
+        {
+            service.begun = true;
+        }
         if let Some(replica) = self.subject_mut(action) {
             replica.call = None;
             if matches!(outcome, Outcome::Done(_)) {
                 replica.retry = None;
+                replica.compared |= matches!(action, Action::Compare { .. });
             }
         }
         match outcome {
@@ -343,12 +399,15 @@ impl World {
                 });
             }
         }
+        if let (Some(name), FailureKind::Differs) = (action.replica(), failure.kind) {
+            self.objected(&name.clone(), &failure.message);
+        }
         let Some(name) = action.replica().filter(|_| is_birth) else {
             return;
         };
         match failure.kind {
             // Nothing is wrong with the service: the engine is away, or the name is a stranger's and the next is free.
-            FailureKind::Unavailable | FailureKind::NameTaken => return,
+            FailureKind::Unavailable | FailureKind::NameTaken | FailureKind::Differs => return,
             FailureKind::NotFound => {
                 if let Some(service) = self.services.get_mut(&name.service)
                     && matches!(action, Action::Create { .. })
@@ -366,11 +425,15 @@ impl World {
             Outcome::Done(_) => {
                 self.resources.remove(&resource);
                 let made = matches!(action, Action::CreateNetwork(_) | Action::CreateVolume(_));
-                match (resource, made) {
-                    (Resource::Network(name), true) => drop(self.networks.insert(name, true)),
-                    (Resource::Network(name), false) => drop(self.networks.remove(&name)),
-                    (Resource::Volume(name), true) => drop(self.volumes.insert(name, true)),
-                    (Resource::Volume(name), false) => drop(self.volumes.remove(&name)),
+                self.removed.remove(&resource);
+                if made {
+                    let existing = Existing {
+                        ours: true,
+                        asked_at: now,
+                    };
+                    self.existing.insert(resource, existing);
+                } else {
+                    self.existing.remove(&resource);
                 }
                 return;
             }
@@ -384,6 +447,16 @@ impl World {
     }
 }
 
+/// The replicas of one service. A plan asks for every service: to look at all replicas each time would be a square.
+pub(super) fn replicas_of<'r>(
+    replicas: &'r BTreeMap<ReplicaName, Replica>,
+    service: &ServiceName,
+) -> impl Iterator<Item = &'r Replica> {
+    let name = |serial| ReplicaName::new(service.clone(), Serial(serial));
+    let of = replicas.range(name(0)..=name(u64::MAX));
+    of.map(|(_, replica)| replica)
+}
+
 fn resource_of(action: &Action) -> Option<Resource> {
     match action {
         Action::CreateNetwork(name) | Action::RemoveNetwork(name) => {
@@ -395,6 +468,8 @@ fn resource_of(action: &Action) -> Option<Resource> {
         Action::Create { .. }
         | Action::Connect { .. }
         | Action::Start { .. }
+        | Action::Compare { .. }
+        | Action::Rename { .. }
         | Action::Look { .. }
         | Action::Drain { .. }
         | Action::Stop { .. }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{ImageRef, NetworkName, Reach, VolumeName};
+use super::{BlockIo, ComposeMarks, FileMount, ImageId, ImageRef, NetworkName, Reach, VolumeName};
 
 /// One container's definition. `None` and empty mean "as the image or the engine has it".
 #[derive(Clone, PartialEq, Debug)]
@@ -43,6 +43,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// tmpfs mounts.
     pub tmpfs: Vec<TmpfsMount>,
+    /// Secrets and configs, mounted read-only.
+    pub files: Vec<FileMount>,
     /// How it is attached to the network.
     pub network: NetworkMode,
     /// DNS servers.
@@ -83,6 +85,16 @@ pub struct ContainerSpec {
     pub cpu_period: Option<i64>,
     /// Which CPUs (`0-1,3`).
     pub cpuset: Option<String>,
+    /// Number of CPUs; only an engine on Windows acts on it.
+    pub cpu_count: Option<i64>,
+    /// Part of all CPUs, in hundredths of a percent, 0 to 10000; only an engine on Windows acts on it.
+    pub cpu_percent: Option<i64>,
+    /// Length of the period of real-time scheduling, microseconds.
+    pub cpu_rt_period: Option<i64>,
+    /// Real-time scheduling per period, microseconds.
+    pub cpu_rt_runtime: Option<i64>,
+    /// Weights and limits of block devices.
+    pub block_io: Option<BlockIo>,
     /// Adjustment of the kernel's choice when memory runs out, -1000 to 1000.
     pub oom_score_adj: Option<i64>,
     /// Log driver; the engine's default where `None`.
@@ -109,6 +121,8 @@ pub struct ContainerSpec {
     pub reach: Option<Reach>,
     /// Tell the container which replica it is: `PHOENIXD_REPLICA`, `PHOENIXD_SERIAL`, `PHOENIXD_GENERATION`.
     pub identity: bool,
+    /// What docker compose is told of its replicas; no part of what they are born from.
+    pub compose: Option<ComposeMarks>,
 }
 
 impl ContainerSpec {
@@ -132,6 +146,7 @@ impl ContainerSpec {
             healthcheck: None,
             mounts: Vec::new(),
             tmpfs: Vec::new(),
+            files: Vec::new(),
             network: NetworkMode::Networks(Vec::new()),
             dns: Vec::new(),
             dns_search: Vec::new(),
@@ -152,6 +167,11 @@ impl ContainerSpec {
             cpu_quota: None,
             cpu_period: None,
             cpuset: None,
+            cpu_count: None,
+            cpu_percent: None,
+            cpu_rt_period: None,
+            cpu_rt_runtime: None,
+            block_io: None,
             oom_score_adj: None,
             logging: None,
             read_only: None,
@@ -165,6 +185,7 @@ impl ContainerSpec {
             storage_opt: BTreeMap::new(),
             reach: None,
             identity: false,
+            compose: None,
         }
     }
 
@@ -199,11 +220,16 @@ pub struct Attachment {
     pub ipv6: Option<Ipv6Addr>,
     /// Link-local addresses.
     pub link_local_ips: Vec<IpAddr>,
-    /// Options of the network driver.
+    /// Options of the network driver. The name of the interface is one of them ([`INTERFACE_NAME`]).
     pub driver_opts: BTreeMap<String, String>,
+    /// The network with the highest number has the default gateway (API 1.48 and later).
+    pub gw_priority: Option<i64>,
 }
 
-/// A volume or a bind mount.
+/// The option that names the interface (docker/compose v2.40.3, `pkg/compose/create.go`; API 1.49 and later).
+pub const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
+
+/// A volume, a bind mount or an image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mount {
     /// What is mounted.
@@ -212,6 +238,8 @@ pub struct Mount {
     pub target: String,
     /// Mounted read-only.
     pub read_only: bool,
+    /// How fast changes have to be seen on both sides; Docker Desktop alone acted on it.
+    pub consistency: Option<String>,
 }
 
 /// What is mounted.
@@ -227,6 +255,8 @@ pub enum MountSource {
         selinux: Option<String>,
         /// `rprivate`, `private`, `rslave`, `slave`, `rshared`, `shared`; harden forces `rprivate`.
         propagation: Option<String>,
+        /// What becomes of mounts below the path.
+        recursive: Recursive,
     },
     /// A named volume.
     Volume {
@@ -236,9 +266,39 @@ pub enum MountSource {
         nocopy: bool,
         /// A directory inside the volume (API 1.45 and later).
         subpath: Option<String>,
+        /// Labels of the volume, if this mount makes it.
+        labels: BTreeMap<String, String>,
     },
     /// A volume without a name: born and removed with the container.
-    Anonymous,
+    Anonymous {
+        /// Do not copy the image's files into it.
+        nocopy: bool,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// The files of an image, always read-only (API 1.48 and later).
+    Image {
+        /// As the file names it.
+        image: ImageRef,
+        /// What the name led to when the project was resolved, so that all replicas of a generation see the same.
+        id: Option<ImageId>,
+        /// A directory inside the image.
+        subpath: Option<String>,
+    },
+}
+
+/// What becomes of the mounts below the path of a bind mount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Recursive {
+    /// They are mounted as well, read-only where the kernel can do that and the mount is read-only.
+    #[default]
+    Enabled,
+    /// They are not mounted.
+    Disabled,
+    /// They stay writable below a read-only mount (API 1.44 and later).
+    Writable,
+    /// They are read-only below a read-only mount, or the start fails (API 1.44 and later).
+    Readonly,
 }
 
 /// A tmpfs mount.

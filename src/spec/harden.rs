@@ -100,6 +100,7 @@ pub fn resolve(service: &Service, image: &ImageFacts) -> (Option<Resolved>, Vec<
     hardening.limits();
     hardening.tmpfs();
     hardening.mounts();
+    hardening.files();
     hardening.ttl();
     hardening.static_addresses();
     let probe = hardening.probe();
@@ -306,17 +307,37 @@ impl Hardening<'_> {
                         "remove it",
                     );
                 }
+                ("seccomp", "builtin") | ("apparmor", "docker-default") => kept.push(option),
+                ("seccomp", _) => {
+                    self.own_profile("a seccomp profile of its own");
+                    kept.push(option);
+                }
+                ("apparmor", profile) => {
+                    self.own_profile(&format!("the AppArmor profile `{profile}`"));
+                    kept.push(option);
+                }
+                ("label", label) => {
+                    self.own_profile(&format!("the SELinux label `{label}`"));
+                    kept.push(option);
+                }
                 _ => kept.push(option),
             }
         }
         if new_privileges {
             self.policy.no_new_privs = false;
+            // The engine's own default may be another.
+            kept.insert(0, "no-new-privileges:false".to_owned());
         } else {
             kept.insert(0, "no-new-privileges:true".to_owned());
             self.hardened("no new privileges");
         }
         self.container.security_opt = kept;
         self.hardened("seccomp filter");
+    }
+
+    /// Nobody here can tell whether it holds back as much as the engine's own does.
+    fn own_profile(&mut self, what: &str) {
+        self.weaken(Allow::SecurityProfile, "security_opt", what);
     }
 
     fn namespaces(&mut self) {
@@ -344,13 +365,18 @@ impl Hardening<'_> {
         }
         let container = &mut self.container;
         let pids = *container.pids_limit.get_or_insert(PIDS_LIMIT);
-        let memory = *container.memory_bytes.get_or_insert(MEMORY_BYTES);
+        // The engine refuses a reservation above the limit.
+        let reserved = container.memory_reservation_bytes.unwrap_or_default();
+        let memory = *(container.memory_bytes).get_or_insert(MEMORY_BYTES.max(reserved));
         if memory > 0 {
             container.memory_swap_bytes.get_or_insert(memory);
         }
         let has_quota = container.cpu_quota.is_some_and(|quota| quota > 0);
-        if !has_quota {
-            container.nano_cpus.get_or_insert(NANO_CPUS);
+        match (has_quota, container.cpu_period, container.nano_cpus) {
+            (true, ..) | (false, _, Some(_)) => {}
+            // One CPU; the engine takes a period together with a quota only.
+            (false, Some(period), None) if period > 0 => container.cpu_quota = Some(period),
+            (false, _, None) => container.nano_cpus = Some(NANO_CPUS),
         }
         container
             .ulimits

@@ -22,7 +22,7 @@ const SENSITIVE: [&str; 16] = [
 ];
 // Below these only sockets and the engine's own directories are dangerous; their children are often wanted
 // (`/etc/localtime`, `/usr/share/zoneinfo`).
-const WHOLE_TREE: [&str; 16] = [
+const WHOLE_TREE: [&str; 17] = [
     "/proc",
     "/sys",
     "/dev",
@@ -31,6 +31,7 @@ const WHOLE_TREE: [&str; 16] = [
     "/var/lib/docker",
     "/var/lib/containerd",
     "/var/lib/phoenixd",
+    "/run/phoenixd",
     "/etc/docker",
     "/etc/cron.d",
     "/etc/cron.daily",
@@ -148,6 +149,7 @@ mod tests {
             "/srv/../etc",
             "/etc/cron.d",
             "/run/user/1000",
+            "/run/phoenixd/shop",
             "/var/spool",
         ] {
             assert!(host_path_refusal(path).is_some(), "{path}");

@@ -3,27 +3,38 @@
 //! Plain data and pure functions. Nothing here reads a file, a clock or a socket, and nothing knows Docker's wire
 //! format (`docker`) or YAML (`compose`).
 
+mod block_io;
+mod build;
+mod compose_marks;
 mod container;
+mod depends;
 mod diagnostic;
+mod files;
 mod harden;
 mod host_path;
 mod names;
 mod phoenix;
 mod policy;
 mod project;
+mod pull;
 mod readiness;
 mod units;
 
+pub use block_io::{BlockIo, DeviceRate, DeviceWeight};
+pub use build::{Beyond, Build, BuildContext, Dockerfile};
+pub use compose_marks::ComposeMarks;
 pub use container::{
-    Attachment, ContainerSpec, HealthTest, Healthcheck, Logging, Mount, MountSource, NetworkMode,
-    TmpfsMount, Ulimit,
+    Attachment, ContainerSpec, HealthTest, Healthcheck, INTERFACE_NAME, Logging, Mount,
+    MountSource, NetworkMode, Recursive, TmpfsMount, Ulimit,
 };
+pub use depends::{BornAfter, Condition, Dependency, Incarnation, RunBy};
 pub use diagnostic::{Diagnostic, Place, Severity, has_errors};
+pub use files::{Content, FileKind, FileMount};
 pub use harden::{Finding, FindingKind, ImageFacts, Resolved, resolve};
 pub use host_path::{ENGINE_SOCKETS, host_path_refusal};
 pub use names::{
-    ContainerId, Generation, ImageId, ImageRef, NetworkName, ProjectName, ReplicaName, Serial,
-    ServiceName, SpecHash, VolumeName,
+    ContainerId, FileDigest, Generation, ImageId, ImageRef, NetworkName, ProjectName, ReplicaName,
+    Serial, ServiceName, SpecHash, VolumeName,
 };
 pub use phoenix::{
     Allow, Backoff, Jitter, Lifetime, Overdue, Phoenix, Probe, ProbeKind, ProbeSetting, Reach,
@@ -31,4 +42,5 @@ pub use phoenix::{
 };
 pub use policy::{KernelFacts, Policy, Weakness};
 pub use project::{IpamPool, NetworkSpec, Project, Published, Service, VolumeSpec};
+pub use pull::PullPolicy;
 pub use units::{ByteSizeError, GoDurationError, byte_size, go_duration};

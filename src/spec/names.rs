@@ -67,6 +67,29 @@ text_newtype!(
     /// equal hashes mean "the same birth", nothing else can be read from it.
     SpecHash
 );
+text_newtype!(
+    /// The keyed digest of a secret or config with its mode and owner: 32 hexadecimal digits, the name of its copy on
+    /// the host. Equal digests of one project mean the same file; without the project's key nothing can be tried out.
+    FileDigest
+);
+
+impl FileDigest {
+    /// Hexadecimal digits of a digest.
+    pub const DIGITS: usize = 32;
+    /// Hexadecimal digits of the name of an engine's directory.
+    pub const ENGINE_DIGITS: usize = 12;
+
+    /// The digest in the path of a copy, `…/files/ENGINE/DIGEST`; `None` for every other path.
+    pub fn in_path(path: &str) -> Option<Self> {
+        let is_hex = |part: &str, digits: usize| {
+            part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let mut parts = path.rsplit('/');
+        let (digest, engine, files) = (parts.next()?, parts.next()?, parts.next()?);
+        (is_hex(digest, Self::DIGITS) && is_hex(engine, Self::ENGINE_DIGITS) && files == "files")
+            .then(|| Self::new(digest))
+    }
+}
 
 impl ProjectName {
     /// What a name may be, for messages.
@@ -92,6 +115,9 @@ impl ContainerId {
 pub struct Serial(pub u64);
 
 impl Serial {
+    /// What docker compose made, before phoenixd: never given to a replica.
+    pub const ORIGINAL: Self = Self(0);
+
     /// The next number.
     #[must_use]
     pub fn next(self) -> Self {
@@ -136,6 +162,11 @@ impl ReplicaName {
     /// Joins the two.
     pub fn new(service: ServiceName, serial: Serial) -> Self {
         Self { service, serial }
+    }
+
+    /// Whether it is the container that docker compose made, and not a replica (`phoenixd adopt`).
+    pub fn is_original(&self) -> bool {
+        self.serial == Serial::ORIGINAL
     }
 
     /// The container's name on the engine. It derives from project, service and serial alone, so that a repeated

@@ -287,18 +287,21 @@ pub enum Allow {
     NewPrivileges,
     /// tmpfs mounts with `exec`, `suid` or `dev`.
     TmpfsExec,
+    /// A seccomp, `AppArmor` or `SELinux` profile of the service's own, by `security_opt`.
+    SecurityProfile,
     /// No limit of processes, memory or CPU where the file asks for none (`pids_limit: -1`, `mem_limit: 0`, `cpus: 0`).
     Unlimited,
 }
 
 impl Allow {
     /// Every exception, for messages and documentation.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Root,
         Self::WritableRoot,
         Self::CapAdd,
         Self::NewPrivileges,
         Self::TmpfsExec,
+        Self::SecurityProfile,
         Self::Unlimited,
     ];
 
@@ -310,6 +313,7 @@ impl Allow {
             Self::CapAdd => "cap_add",
             Self::NewPrivileges => "new_privileges",
             Self::TmpfsExec => "tmpfs_exec",
+            Self::SecurityProfile => "security_profile",
             Self::Unlimited => "unlimited",
         }
     }

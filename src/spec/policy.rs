@@ -17,6 +17,8 @@ pub struct KernelFacts {
     pub seccomp: u8,
     /// Effective user, as the host counts it.
     pub uid: u32,
+    /// Every secret and config in its mounts is read-only.
+    pub files_read_only: bool,
 }
 
 /// What a replica's process must be at least.
@@ -51,6 +53,8 @@ pub enum Weakness {
     Seccomp(u8),
     /// It runs as root.
     Root,
+    /// A secret or a config is mounted writable.
+    WritableFile,
 }
 
 impl Policy {
@@ -83,6 +87,9 @@ impl Policy {
         if self.non_root && facts.uid == 0 {
             found.push(Weakness::Root);
         }
+        if !facts.files_read_only {
+            found.push(Weakness::WritableFile);
+        }
         found
     }
 }
@@ -95,6 +102,7 @@ impl fmt::Display for Weakness {
             Self::NewPrivileges => f.write_str("may gain privileges (NoNewPrivs 0)"),
             Self::Seccomp(mode) => write!(f, "has no seccomp filter (Seccomp {mode})"),
             Self::Root => f.write_str("runs as root (uid 0)"),
+            Self::WritableFile => f.write_str("can write a secret or config"),
         }
     }
 }
@@ -184,6 +192,7 @@ mod tests {
         no_new_privs: true,
         seccomp: 2,
         uid: 65534,
+        files_read_only: true,
     };
 
     #[test]
@@ -199,6 +208,7 @@ mod tests {
             no_new_privs: false,
             seccomp: 0,
             uid: 0,
+            files_read_only: false,
         };
         let text: Vec<String> = Policy::STRICT
             .weaknesses(&plain)
@@ -213,6 +223,7 @@ mod tests {
                 "may gain privileges (NoNewPrivs 0)",
                 "has no seccomp filter (Seccomp 0)",
                 "runs as root (uid 0)",
+                "can write a secret or config",
             ]
         );
     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{
-    ContainerSpec, Diagnostic, NetworkName, Phoenix, Place, ProjectName, ServiceName, VolumeName,
+    Build, ContainerSpec, Dependency, Diagnostic, NetworkName, Phoenix, Place, ProjectName,
+    PullPolicy, ServiceName, VolumeName,
 };
 
 /// What a Compose file wants, as far as it is phoenixd's business.
@@ -38,10 +39,22 @@ pub struct Service {
     pub replicas: u32,
     /// The container's definition.
     pub container: ContainerSpec,
+    /// How its image is made, where the engine does not have it.
+    pub build: Option<Build>,
+    /// When the registry is asked for its images.
+    pub pull: PullPolicy,
     /// The settings of `x-phoenix`.
     pub phoenix: Phoenix,
     /// The ports that the edge binds for it.
     pub published: Vec<Published>,
+    /// What its first start waits for.
+    pub depends_on: BTreeMap<ServiceName, Dependency>,
+    /// Docker compose's own hash of the service, where it is known: the SHA-256, in hexadecimal digits, of the service as
+    /// `docker compose config --format json` has it, in that order of keys, without white space, with `<`, `>` and `&` as
+    /// `\u003c`, `\u003e`, `\u0026`, and without `build`, `pull_policy`, `scale`, `deploy.replicas`, `depends_on` and
+    /// `profiles` (docker/compose v2.40.3, `pkg/compose/hash.go`; compared with the label that its `up` sets, from which
+    /// `config --hash` differs where there is an `env_file`).
+    pub compose_hash: Option<String>,
     /// Where its keys stand: `""` is the service itself, `user`, `ports`, `x-phoenix.ttl` its keys.
     pub places: BTreeMap<String, Place>,
 }
@@ -65,7 +78,7 @@ impl Service {
     }
 }
 
-/// A port of the host that leads to a port of the replicas. TCP only; UDP comes with the edge.
+/// A port of the host that leads to a port of the replicas. TCP only: it is all that the edge forwards.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Published {
     /// The address that is bound; `None` means every one, IPv6 included, as Compose's `8080:80` does.
@@ -126,10 +139,6 @@ impl fmt::Display for Published {
 
 /// A network that a phoenix is attached to.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the Compose file, under its own name"
-)]
 pub struct NetworkSpec {
     /// Its key in the file (`default`).
     pub key: String,
@@ -145,8 +154,10 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Containers outside of a swarm service may attach.
     pub attachable: bool,
-    /// IPv6 addresses as well.
-    pub enable_ipv6: bool,
+    /// IPv4 addresses; the engine's default (yes) where `None`. `false` needs API 1.48.
+    pub enable_ipv4: Option<bool>,
+    /// IPv6 addresses as well; the engine's default where `None`.
+    pub enable_ipv6: Option<bool>,
     /// IPAM driver.
     pub ipam_driver: Option<String>,
     /// IPAM pools.

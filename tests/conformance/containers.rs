@@ -13,7 +13,7 @@ use super::{
 };
 
 /// For whatever has to come at some time: far beyond any slow machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn a_name_is_given_once_and_tells_whose_it_is<F: Fixture>(fixture: &F) {
     let engine = fixture.engine();
@@ -37,6 +37,8 @@ pub(crate) async fn a_name_is_given_once_and_tells_whose_it_is<F: Fixture>(fixtu
             generation: birth.generation,
             spec_hash: birth.spec_hash.clone(),
             reach: None,
+            adopted: false,
+            born_after: birth.born_after.clone(),
         })
     );
     assert_eq!(Some(found), engine.inspect(&id).await.expect("inspect"));
@@ -155,6 +157,44 @@ pub(crate) async fn a_running_container_is_not_removed<F: Fixture>(fixture: &F) 
         "{removed:?}"
     );
     assert_eq!(inspect(fixture, &id).await.state, ContainerState::Running);
+}
+
+pub(crate) async fn a_container_takes_another_name_and_frees_its_own<F: Fixture>(fixture: &F) {
+    let engine = fixture.engine();
+    let own = format!("{}-web-1", fixture.project());
+    let other = format!("{}-renamed", fixture.project());
+    let id = start(fixture, 1).await;
+    for _ in 0..2 {
+        engine.rename(&id, &other).await.expect("rename");
+        assert_eq!(inspect(fixture, &id).await.name, other);
+    }
+    assert_eq!(engine.find(&own).await.expect("find"), None);
+    let found = engine.find(&other).await.expect("find").expect("there");
+    assert_eq!(found.id, id);
+    assert_eq!(found.state, ContainerState::Running);
+
+    // The name that it had is free, and the one that it has is not.
+    let next = create(fixture, 1).await;
+    let taken = engine.rename(&next, &other).await;
+    assert!(matches!(taken, Err(Error::Conflict { .. })), "{taken:?}");
+    let gone = engine.rename(&nobody(), &own).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+
+    engine.stop(&id, GRACE).await.expect("stop");
+    engine.remove_original(&id).await.expect("remove");
+    engine.remove_original(&id).await.expect("remove again");
+    engine.rename(&next, &other).await.expect("rename");
+    assert_eq!(inspect(fixture, &next).await.name, other);
+}
+
+pub(crate) async fn a_container_is_told_with_every_field<F: Fixture>(fixture: &F) {
+    let engine = fixture.engine();
+    let id = create(fixture, 1).await;
+    let told = engine.examine(&id).await.expect("examine").expect("there");
+    assert_eq!(told.inspect.at(&["Id"]).as_text(), Some(id.as_str()));
+    let name = format!("/{}-web-1", fixture.project());
+    assert_eq!(told.inspect.at(&["Name"]).as_text(), Some(name.as_str()));
+    assert_eq!(engine.examine(&nobody()).await.expect("examine"), None);
 }
 
 pub(crate) async fn a_listing_shows_every_container_of_the_project_and_no_other<F: Fixture>(

@@ -11,6 +11,7 @@
 )]
 
 mod containers;
+mod dependencies;
 mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +21,13 @@ use std::time::Duration;
 use phoenixd::docker::{Birth, Engine, Scope};
 use phoenixd::reconcile::{Listing, Observed};
 use phoenixd::spec::{
-    Attachment, ContainerId, ContainerSpec, Generation, ImageRef, NetworkMode, NetworkName,
-    NetworkSpec, ProjectName, ReplicaName, Serial, ServiceName, SpecHash, VolumeName, VolumeSpec,
+    Attachment, BornAfter, ContainerId, ContainerSpec, Generation, ImageRef, NetworkMode,
+    NetworkName, NetworkSpec, ProjectName, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    VolumeSpec,
 };
 
 pub(crate) use containers::*;
+pub(crate) use dependencies::*;
 pub(crate) use resources::*;
 
 /// An engine to try, and what the bodies need of its surroundings. Whatever was made is removed when it is dropped.
@@ -39,6 +42,13 @@ pub(crate) trait Fixture {
     fn other_project(&self) -> Option<ProjectName>;
     /// An image whose program runs until SIGTERM, then ends within a second, and whose user is not root.
     fn image(&self) -> ImageRef;
+    /// Makes and starts a container as docker compose does for a service of the project; as `docker compose run` does
+    /// where it is a one-off.
+    fn compose_up(
+        &self,
+        service: &ServiceName,
+        is_one_off: bool,
+    ) -> impl Future<Output = ContainerId>;
 }
 
 /// One test for each promise; `$fixture` is the path of an async function that makes a fixture.
@@ -63,15 +73,20 @@ macro_rules! promises {
             a_stop_without_a_grace_uses_the_container_s_own,
             removing_twice_removes_once,
             a_running_container_is_not_removed,
+            a_container_takes_another_name_and_frees_its_own,
+            a_container_is_told_with_every_field,
             a_listing_shows_every_container_of_the_project_and_no_other,
             hardening_that_was_asked_for_is_told,
             a_container_is_attached_to_further_networks,
             a_network_is_made_and_removed_once,
             a_network_in_use_is_not_removed,
+            a_container_whose_network_is_gone_is_made_and_does_not_start,
             a_volume_is_made_and_removed_once,
             a_volume_in_use_is_not_removed,
             an_image_is_told_when_it_is_there,
             what_happens_is_hinted_at_and_only_to_its_project,
+            what_docker_compose_runs_is_told_when_it_is_asked_for_and_is_nobody_s_replica,
+            what_happens_to_a_dependency_is_hinted_at,
         }
     };
 }
@@ -89,6 +104,7 @@ fn birth(project: &ProjectName, serial: u64, container: ContainerSpec) -> Birth 
         spec_hash: SpecHash::new("0123456789abcdef"),
         container: Arc::new(container),
         image: None,
+        born_after: BornAfter::default(),
     }
 }
 
@@ -133,6 +149,8 @@ async fn list<F: Fixture>(fixture: &F, project: &ProjectName) -> Listing {
         project: project.clone(),
         networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
+        originals: false,
+        dependencies: BTreeSet::new(),
     };
     fixture.engine().list(&scope).await.expect("list")
 }
@@ -151,7 +169,8 @@ fn network<F: Fixture>(fixture: &F, key: &str) -> NetworkSpec {
         driver_opts: BTreeMap::new(),
         internal: false,
         attachable: false,
-        enable_ipv6: false,
+        enable_ipv4: None,
+        enable_ipv6: None,
         ipam_driver: None,
         ipam_pools: Vec::new(),
         labels: BTreeMap::new(),
@@ -179,5 +198,6 @@ fn attachment(network: &NetworkSpec) -> Attachment {
         ipv6: None,
         link_local_ips: Vec::new(),
         driver_opts: BTreeMap::new(),
+        gw_priority: None,
     }
 }

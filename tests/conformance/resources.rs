@@ -1,6 +1,9 @@
 //! What containers need: networks, volumes, images.
 
+use std::collections::BTreeMap;
+
 use phoenixd::docker::{Engine, Error};
+use phoenixd::reconcile::ContainerState;
 use phoenixd::spec::{ContainerSpec, ImageRef, Mount, MountSource, NetworkMode};
 
 use super::{
@@ -66,6 +69,29 @@ pub(crate) async fn a_network_in_use_is_not_removed<F: Fixture>(fixture: &F) {
         .expect("remove network");
 }
 
+pub(crate) async fn a_container_whose_network_is_gone_is_made_and_does_not_start<F: Fixture>(
+    fixture: &F,
+) {
+    let engine = fixture.engine();
+    let network = network(fixture, "front");
+    let spec = ContainerSpec {
+        network: NetworkMode::Networks(vec![attachment(&network)]),
+        ..plain(fixture)
+    };
+    let id = create_with(fixture, 1, spec).await;
+    let started = engine.start(&id).await;
+    assert!(
+        matches!(started, Err(Error::NotFound { .. })),
+        "{started:?}"
+    );
+    // It has had its one start.
+    let state = inspect(fixture, &id).await.state;
+    assert!(
+        matches!(&state, ContainerState::Exited { error, .. } if error.contains(network.name.as_str())),
+        "{state:?}"
+    );
+}
+
 pub(crate) async fn a_volume_is_made_and_removed_once<F: Fixture>(fixture: &F) {
     let engine = fixture.engine();
     let project = fixture.project();
@@ -108,9 +134,11 @@ pub(crate) async fn a_volume_in_use_is_not_removed<F: Fixture>(fixture: &F) {
                 name: volume.name.clone(),
                 nocopy: false,
                 subpath: None,
+                labels: BTreeMap::new(),
             },
             target: "/data".to_owned(),
             read_only: false,
+            consistency: None,
         }],
         ..plain(fixture)
     };

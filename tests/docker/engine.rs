@@ -11,8 +11,9 @@ use phoenixd::docker::{Birth, Engine, Error, Scope, TlsSettings};
 use phoenixd::docker::{Docker, Endpoint};
 use phoenixd::reconcile::{ContainerState, Kernel, Time};
 use phoenixd::spec::{
-    ContainerId, ContainerSpec, Generation, ImageRef, IpamPool, NetworkMode, NetworkName,
-    NetworkSpec, Policy, ReplicaName, Serial, ServiceName, SpecHash, VolumeName, VolumeSpec,
+    BornAfter, ContainerId, ContainerSpec, Generation, ImageRef, IpamPool, NetworkMode,
+    NetworkName, NetworkSpec, Policy, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    VolumeSpec,
 };
 
 use crate::conformance::Fixture;
@@ -42,6 +43,7 @@ async fn create(real: &Real, container: ContainerSpec) -> ContainerId {
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
         image: None,
+        born_after: BornAfter::default(),
     };
     real.docker.create(&birth).await.expect("create")
 }
@@ -55,7 +57,8 @@ fn network(real: &Real, key: &str) -> NetworkSpec {
         driver_opts: BTreeMap::new(),
         internal: true,
         attachable: false,
-        enable_ipv6: false,
+        enable_ipv4: None,
+        enable_ipv6: None,
         ipam_driver: None,
         ipam_pools: Vec::new(),
         labels: BTreeMap::new(),
@@ -129,6 +132,8 @@ async fn a_network_asked_for_at_once_by_many_is_one_network() {
         project,
         networks: BTreeSet::from([network.name.clone()]),
         volumes: BTreeSet::new(),
+        originals: false,
+        dependencies: BTreeSet::new(),
     };
     let listing = real.docker.list(&scope).await.unwrap();
     assert_eq!(listing.networks, BTreeSet::new());
@@ -180,6 +185,8 @@ async fn what_the_scope_names_is_listed_as_not_ours() {
         project: real.project(),
         networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
+        originals: false,
+        dependencies: BTreeSet::new(),
     };
     let listing = real.docker.list(&scope).await.unwrap();
     assert!(listing.networks.is_empty() && listing.volumes.is_empty());

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use phoenixd::docker::{Docker, Endpoint, Engine, Error, Scope, TlsSettings};
-use phoenixd::spec::{ImageRef, ProjectName};
+use phoenixd::spec::{ContainerId, ImageRef, ProjectName, ServiceName};
 
 use crate::conformance::Fixture;
 use crate::image::{self, Image};
+use crate::journeys::support::{self, STRANGER};
 
 /// A project on the real engine.
 pub(crate) struct Real {
@@ -79,6 +80,25 @@ impl Fixture for Real {
     fn image(&self) -> ImageRef {
         self.image.name()
     }
+
+    async fn compose_up(&self, service: &ServiceName, is_one_off: bool) -> ContainerId {
+        // The labels of docker compose 2.40.3; those that nothing here reads are left out.
+        let labels = serde_json::json!({
+            "com.docker.compose.project": self.project.as_str(),
+            "com.docker.compose.service": service.as_str(),
+            "com.docker.compose.oneoff": if is_one_off { "True" } else { "False" },
+        });
+        let name = format!("{}-{service}-{}", self.project, unique_number());
+        let image = self.image.name().to_string();
+        let engine = support::Engine::of_environment();
+        let id = engine.stranger(self.project.as_str(), &name, &image, &labels);
+        std::future::ready(ContainerId::new(id)).await
+    }
+}
+
+fn unique_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Drop for Real {
@@ -87,7 +107,9 @@ impl Drop for Real {
             .into_iter()
             .flatten()
             .collect();
+        let strangers = format!("{STRANGER}={}", self.project);
         detached(async move |docker| {
+            support::Engine::of_environment().remove_all(&strangers);
             for project in projects {
                 if let Err(error) = remove_all(&docker, &project).await {
                     panic!("{project} is left on the engine: {error}");
@@ -118,6 +140,8 @@ pub(crate) async fn remove_all(docker: &Docker, project: &ProjectName) -> Result
         project: project.clone(),
         networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
+        originals: false,
+        dependencies: BTreeSet::new(),
     };
     let listing = docker.list(&scope).await?;
     for container in &listing.containers {

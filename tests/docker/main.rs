@@ -7,6 +7,7 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
+mod compose;
 mod engine;
 mod fixture;
 mod image;

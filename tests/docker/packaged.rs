@@ -46,8 +46,8 @@ fn call(method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let head = format!(
         "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
+    // In one piece: an engine that needs no body may have answered and closed before a second one.
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
     let mut answer = Vec::new();
     // An engine that closes before it has read the last padding of an archive resets the socket; the kernel tells of it
     // once, and what was answered is there all the same.

@@ -139,7 +139,7 @@ services:
     x-phoenix: { tll: 1h, drain: soon }
   api:
     image: example/api:1
-    depends_on: [db]
+    links: [db]
     ports: [\"8080:90\"]
     x-phoenix: {}
   db:
@@ -167,10 +167,11 @@ services:
         ("huge.yaml", &huge),
         ("bomb.yaml", &bomb),
         ("other.yaml", "services:\n  db:\n    image: example/db:1\n"),
+        ("old.yaml", "version: '3'\nservices:\n  web: { iamge: a }\n"),
         ("good.yaml", GOOD),
     ]);
     fs::create_dir(place.path().join("folder")).expect("a directory");
-    for name in ["bad", "text", "broken", "huge", "bomb", "other"] {
+    for name in ["bad", "text", "broken", "huge", "bomb", "other", "old"] {
         let file = format!("{name}.yaml");
         snapshot(&format!("file_{name}"), &place.run(&["check", "-f", &file]));
     }
@@ -187,11 +188,49 @@ services:
 #[test]
 fn without_a_file_every_command_says_so() {
     let place = Place::new(&[]);
-    let text: Vec<String> = ["up", "down", "check", "plan", "ps", "recycle", "events"]
-        .iter()
-        .map(|command| place.run(&[command]))
-        .collect();
+    let text: Vec<String> = [
+        "up", "down", "check", "config", "plan", "ps", "recycle", "events",
+    ]
+    .iter()
+    .map(|command| place.run(&[command]))
+    .collect();
     snapshot("no_file", &text.join("\n"));
+}
+
+#[test]
+fn config_shows_every_service_and_needs_no_engine() {
+    let file = "\
+name: shop
+services:
+  web:
+    image: example/web:${TAG:-1}
+    profiles: [phoenix]
+    ports: [\"127.0.0.1:8080:80\"]
+    environment: { PRICE: 5$$, DEBUG: True }
+    x-phoenix: {}
+  db:
+    image: example/db:1
+    volumes: [data:/data]
+    healthcheck: { test: exit 0, interval: 90s }
+  tools:
+    image: example/tools:1
+    profiles: [tools]
+volumes: { data: {}, unused: {} }
+";
+    let place = Place::new(&[
+        ("compose.yaml", file),
+        ("other.yaml", "services: { db: { image: a } }\n"),
+        ("bad.yaml", "services: { db: { image: 5, prots: [] } }\n"),
+    ]);
+    let runs = [
+        vec!["config"],
+        vec!["config", "--format", "json", "--profile", "tools"],
+        vec!["config", "--services"],
+        vec!["config", "-f", "other.yaml", "-p", "named"],
+        vec!["config", "-f", "bad.yaml"],
+    ];
+    let text: Vec<String> = runs.iter().map(|arguments| place.run(arguments)).collect();
+    snapshot("config", &text.join("\n"));
 }
 
 #[test]

@@ -42,10 +42,25 @@ fn state_is_kept_in_the_host_s_place_for_root_and_in_the_user_s_own_else() {
 }
 
 #[test]
+fn copies_of_secrets_are_in_memory_for_root_and_in_the_state_directory_else() {
+    let run = |variables: &[_], is_root| environment(variables, is_root).runtime_dir();
+    assert_eq!(run(&[], true), Some(PathBuf::from("/run/phoenixd")));
+    assert_eq!(run(&[("XDG_RUNTIME_DIR", "/run/user/7")], false), None);
+    for is_root in [true, false] {
+        let named = [("PHOENIXD_RUNTIME_DIR", "/mnt/ram")];
+        assert_eq!(run(&named, is_root), Some(PathBuf::from("/mnt/ram")));
+    }
+}
+
+#[test]
 fn each_project_has_a_directory_of_its_own() {
     let state = StateDir::of(Path::new("/var/lib/phoenixd"), &ProjectName::new("shop"));
     assert_eq!(state.lock(), Path::new("/var/lib/phoenixd/shop/lock"));
     assert_eq!(state.socket(), Path::new("/var/lib/phoenixd/shop/api.sock"));
+    assert_eq!(
+        state.files_key(),
+        Path::new("/var/lib/phoenixd/shop/files.key")
+    );
     assert_eq!(
         state.journal(),
         Path::new("/var/lib/phoenixd/shop/journal.jsonl")
@@ -70,7 +85,6 @@ fn the_flag_comes_before_docker_host_and_an_empty_variable_is_none() {
     );
     assert_eq!(empty.engine(None).host, None);
     assert_eq!(empty.engine(None).api_version, None);
-    assert_eq!(empty.project_name(), None);
 }
 
 #[test]

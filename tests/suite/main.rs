@@ -3,14 +3,17 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
+mod adopt;
 mod api;
 mod cli;
 mod compose;
 mod config;
+mod corpus;
 mod demo_app;
 mod docker;
 mod edge;
 mod examples;
+mod file_key;
 mod journal;
 mod plan;
 mod probe;

@@ -1,17 +1,19 @@
 //! A service while it is bound: key by key, then what several keys say together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use super::keys::{KEYS, Treatment};
 use super::network;
 use crate::compose::bind::{At, Pair};
+use crate::compose::model;
 use crate::compose::phoenix::Settings;
 use crate::compose::problems::Problems;
 use crate::compose::project::Context;
 use crate::compose::suggest;
+use crate::compose::top_files::FileKey;
 use crate::spec::{
-    ContainerSpec, ImageRef, NetworkMode, Phoenix, Place, Published, Service, ServiceName,
+    Build, ContainerSpec, Dependency, ImageRef, NetworkMode, Phoenix, Place, Published, PullPolicy,
+    Service, ServiceName,
 };
 
 /// Most replicas of one service. A host of the size that Docker runs on holds fewer.
@@ -26,6 +28,8 @@ pub(in crate::compose) struct Bound {
     pub(in crate::compose) networks: BTreeSet<String>,
     /// Keys of top-level volumes.
     pub(in crate::compose) volumes: BTreeSet<String>,
+    /// Top-level secrets and configs.
+    pub(in crate::compose) files: BTreeSet<FileKey>,
 }
 
 /// Binds one phoenix.
@@ -45,15 +49,17 @@ pub(in crate::compose) fn bind(
         at,
         container: ContainerSpec::of_image(ImageRef::new("")),
         places: BTreeMap::from([(String::new(), key_place.clone())]),
-        own_environment: BTreeMap::new(),
-        env_files: Vec::new(),
         published: Vec::new(),
+        depends_on: BTreeMap::new(),
         replicas: None,
+        pull: None,
         networks: None,
         network_mode: None,
         targets: BTreeMap::new(),
+        build: None,
         used_networks: BTreeSet::new(),
         used_volumes: BTreeSet::new(),
+        used_files: BTreeSet::new(),
     };
     if let Some(pairs) = at.as_map() {
         for pair in &pairs {
@@ -72,27 +78,21 @@ pub(super) struct Binder<'a, 'n> {
     pub(super) at: &'a At<'n>,
     pub(super) container: ContainerSpec,
     pub(super) places: BTreeMap<String, Place>,
-    pub(super) own_environment: BTreeMap<String, Option<String>>,
-    pub(super) env_files: Vec<EnvFile>,
     pub(super) published: Vec<Published>,
+    pub(super) depends_on: BTreeMap<ServiceName, Dependency>,
     /// How many replicas, and which key says so.
     pub(super) replicas: Option<(i64, String)>,
+    /// `pull_policy`, and where it stands.
+    pub(super) pull: Option<(PullPolicy, Place)>,
     pub(super) networks: Option<Vec<network::Wanted>>,
     pub(super) network_mode: Option<(NetworkMode, Place)>,
     /// What is mounted where in the container.
     pub(super) targets: BTreeMap<String, Place>,
+    /// How the image is made.
+    pub(super) build: Option<Build>,
     pub(super) used_networks: BTreeSet<String>,
     pub(super) used_volumes: BTreeSet<String>,
-}
-
-/// One file of `env_file`.
-pub(super) struct EnvFile {
-    /// As the file names it, from the working directory.
-    pub(super) path: PathBuf,
-    pub(super) required: bool,
-    pub(super) raw: bool,
-    pub(super) place: Place,
-    pub(super) path_in_file: String,
+    pub(super) used_files: BTreeSet<FileKey>,
 }
 
 impl Binder<'_, '_> {
@@ -115,14 +115,7 @@ impl Binder<'_, '_> {
         }
         match treatment {
             Treatment::Bound(bind) => bind(self, &pair.value),
-            Treatment::Harmless => {}
-            Treatment::NotYet(hint) => self.out.error_at(
-                pair.key_place,
-                pair.value.path(),
-                "not-supported",
-                format!("`{key}` is not supported yet"),
-                *hint,
-            ),
+            Treatment::Loaded | Treatment::NotOurs => {}
             Treatment::Refused {
                 harmless,
                 reason,
@@ -176,58 +169,85 @@ impl Binder<'_, '_> {
     }
 
     /// An error about the whole service.
-    fn missing(&mut self, code: &'static str, message: String, hint: &str) {
+    pub(super) fn missing(&mut self, code: &'static str, message: String, hint: &str) {
         self.out
             .error_at(&self.key_place, self.at.path(), code, message, hint);
     }
 
     fn finish(mut self, defaults: &Settings) -> Bound {
-        if self.container.image.as_str().is_empty() && self.at.get("image").is_none() {
-            let (message, hint) = if self.at.get("build").is_some() {
-                (
-                    format!(
-                        "`{}` has `build` and no `image`: phoenixd builds nothing",
-                        self.name
-                    ),
-                    "build the image elsewhere (`docker compose build`), and name it with `image:`",
-                )
-            } else {
-                (
-                    format!("`{}` has no `image`", self.name),
-                    "name one: `image: nginx:1.29`",
-                )
-            };
-            self.missing("missing-key", message, hint);
+        let has_none = |key: &str| self.at.get(key).is_none();
+        let is_nameless = self.container.image.as_str().is_empty() && has_none("image");
+        if is_nameless && has_none("provider") && has_none("build") {
+            let message = format!("`{}` has no `image`", self.name);
+            self.missing("missing-key", message, "name one: `image: nginx:1.29`");
         }
-        self.finish_environment();
         self.finish_network();
         let replicas = self.replicas.as_ref().map_or(1, |(number, _)| *number);
         let replicas = u32::try_from(replicas).unwrap_or(1);
-        let phoenix = self.phoenix(defaults, replicas);
+        let (phoenix, pull) = self.phoenix(defaults, replicas);
+        self.platform_of_environment();
+        self.finish_build();
         Bound {
             service: Service {
                 name: self.name,
                 replicas,
                 container: self.container,
+                build: self.build,
+                pull,
                 phoenix,
                 published: self.published,
+                depends_on: self.depends_on,
+                // A project with errors is dropped, and its hash may cost a lot.
+                compose_hash: (self.out.errors() == 0).then(|| model::service_hash(self.at.node)),
                 places: self.places,
             },
             networks: self.used_networks,
             volumes: self.used_volumes,
+            files: self.used_files,
         }
     }
 
     /// The project's defaults with the service's own settings on top.
-    fn phoenix(&mut self, defaults: &Settings, replicas: u32) -> Phoenix {
+    fn phoenix(&mut self, defaults: &Settings, replicas: u32) -> (Phoenix, PullPolicy) {
         let mut settings = defaults.clone();
+        let mut own_latest = None;
         if let Some(entry) = self.at.node.entry("x-phoenix") {
             let path = format!("{}.x-phoenix", self.at.path());
             let own = At::new(&entry.value, path);
             settings.read_service(&own, &entry.key_place, replicas, self.out);
+            own_latest = own.get("pull").filter(|_| settings.pull_latest);
         }
+        let pull = self.pull(settings.pull_latest, own_latest.as_ref());
         self.places.extend(settings.places);
-        settings.phoenix
+        (settings.phoenix, pull)
+    }
+
+    /// When the registry is asked: what `pull_policy` says, else what `x-phoenix` does.
+    fn pull(&mut self, latest: bool, own_latest: Option<&At<'_>>) -> PullPolicy {
+        let Some((policy, place)) = self.pull.take() else {
+            return if latest {
+                PullPolicy::Latest
+            } else {
+                PullPolicy::Missing
+            };
+        };
+        if let Some(at) = own_latest {
+            let message = format!(
+                "`pull: latest` and `pull_policy` (line {}) both say when the image is asked for",
+                place.line
+            );
+            self.out
+                .error(at, "conflict", message, "keep one of the two");
+        }
+        policy
+    }
+
+    /// The platform of everything that names none, as docker compose has it (v2.40.3, `pkg/compose/convergence.go`).
+    fn platform_of_environment(&mut self) {
+        if self.container.platform.is_none() {
+            let platform = self.cx.variable("DOCKER_DEFAULT_PLATFORM");
+            self.container.platform = platform.map(str::to_owned);
+        }
     }
 
     /// How many replicas, from `scale` or `deploy.replicas`.

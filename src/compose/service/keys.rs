@@ -1,15 +1,18 @@
-//! Every key of a service in the Compose Specification (schema of 2026-06), and what becomes of it in a phoenix.
+//! Every key of a service in the Compose Specification (schema of 2026-06), and what becomes of it in a phoenix: it is
+//! honoured (it reaches the create body as docker compose 2.40.3 would send it), refused, or not a phoenix's business.
 
 use self::Harmless::{Empty, False, Words};
-use self::Treatment::NotYet;
 use super::binder::Binder;
 use crate::compose::bind::At;
+use crate::compose::model::Fate;
 use crate::compose::tree::Value;
 
 /// What becomes of a key.
 pub(super) enum Treatment {
-    /// It has a counterpart in the spec.
+    /// Honoured: it has a counterpart in the spec.
     Bound(fn(&mut Binder<'_, '_>, &At<'_>)),
+    /// Honoured: it has been read with the file, and is part of other keys by now.
+    Loaded,
     /// It cannot be honoured by something immutable, ever.
     Refused {
         /// The values that ask for nothing.
@@ -19,10 +22,8 @@ pub(super) enum Treatment {
         /// What to do instead.
         hint: &'static str,
     },
-    /// It will be honoured, and is an error until then; with a hint.
-    NotYet(&'static str),
-    /// It changes nothing about a running phoenix.
-    Harmless,
+    /// It is none of a phoenix's business: it tells other commands of docker compose what to do.
+    NotOurs,
 }
 
 /// The values of a refused key that ask for nothing.
@@ -53,6 +54,21 @@ impl Harmless {
     }
 }
 
+/// What becomes of each key, for people.
+pub(in crate::compose) fn fates() -> impl Iterator<Item = (&'static str, Fate)> {
+    KEYS.iter().map(|(key, treatment)| {
+        let fate = match treatment {
+            Treatment::Bound(_) | Treatment::Loaded => Fate::Honoured,
+            Treatment::Refused { reason, hint, .. } => Fate::Refused {
+                reason,
+                instead: hint,
+            },
+            Treatment::NotOurs => Fate::NoBusiness,
+        };
+        (*key, fate)
+    })
+}
+
 const fn refused(harmless: Harmless, reason: &'static str, hint: &'static str) -> Treatment {
     Treatment::Refused {
         harmless,
@@ -68,15 +84,17 @@ macro_rules! bound {
     };
 }
 
-const REMOVE: &str = "remove it; a phoenix that needs it is better left to docker compose";
+pub(super) const REMOVE: &str =
+    "remove it; a phoenix that needs it is better left to docker compose";
+pub(super) const DEVICE: &str = "a device leads out of the container";
 const NO_WAY_IN: &str = "nobody logs in to a phoenix, and nothing types into it";
 
 /// The table.
 pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("annotations", bound!(annotations)),
     // Whether `docker compose up` shows the logs.
-    ("attach", Treatment::Harmless),
-    ("blkio_config", NotYet(REMOVE)),
+    ("attach", Treatment::NotOurs),
+    ("blkio_config", bound!(blkio_config)),
     ("build", bound!(build)),
     ("cap_add", bound!(cap_add)),
     ("cap_drop", bound!(cap_drop)),
@@ -90,10 +108,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
         ),
     ),
     ("command", bound!(command)),
-    (
-        "configs",
-        NotYet("put the file into the image, or mount it read-only under `volumes`"),
-    ),
+    ("configs", bound!(configs)),
     (
         "container_name",
         refused(
@@ -102,12 +117,12 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
             "remove it; other containers reach the service under its own name",
         ),
     ),
-    ("cpu_count", NotYet("use `cpus`")),
-    ("cpu_percent", NotYet("use `cpus`")),
+    ("cpu_count", bound!(cpu_count)),
+    ("cpu_percent", bound!(cpu_percent)),
     ("cpu_period", bound!(cpu_period)),
     ("cpu_quota", bound!(cpu_quota)),
-    ("cpu_rt_period", NotYet(REMOVE)),
-    ("cpu_rt_runtime", NotYet(REMOVE)),
+    ("cpu_rt_period", bound!(cpu_rt_period)),
+    ("cpu_rt_runtime", bound!(cpu_rt_runtime)),
     ("cpu_shares", bound!(cpu_shares)),
     ("cpus", bound!(cpus)),
     ("cpuset", bound!(cpuset)),
@@ -119,43 +134,33 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
             "remove it; phoenixd runs Linux containers",
         ),
     ),
-    (
-        "depends_on",
-        NotYet(
-            "remove it, and let the service wait for what it needs: whatever it depends on may be replaced at any time",
-        ),
-    ),
+    ("depends_on", bound!(depends_on)),
     ("deploy", bound!(deploy)),
-    (
-        "develop",
-        NotYet("keep it in a file of its own for `docker compose watch`"),
-    ),
-    (
-        "device_cgroup_rules",
-        refused(Empty, "a device leads out of the container", REMOVE),
-    ),
-    (
-        "devices",
-        refused(Empty, "a device leads out of the container", REMOVE),
-    ),
+    // What `docker compose watch` does while somebody works on the sources.
+    ("develop", Treatment::NotOurs),
+    ("device_cgroup_rules", refused(Empty, DEVICE, REMOVE)),
+    ("devices", refused(Empty, DEVICE, REMOVE)),
     ("dns", bound!(dns)),
     ("dns_opt", bound!(dns_opt)),
     ("dns_search", bound!(dns_search)),
     ("domainname", bound!(domainname)),
     ("entrypoint", bound!(entrypoint)),
-    ("env_file", bound!(env_file)),
+    // Part of `environment` by now.
+    ("env_file", Treatment::Loaded),
     ("environment", bound!(environment)),
     ("expose", bound!(expose)),
-    (
-        "extends",
-        NotYet("write the keys out, or share them with an anchor and `<<: *anchor`"),
-    ),
+    // Resolved by now.
+    ("extends", Treatment::Loaded),
     (
         "external_links",
-        NotYet("attach both containers to one network, and use the service's name"),
+        refused(
+            Empty,
+            "a link names one container, and containers come and go",
+            "attach both to one network, which may be external, and use the service's name",
+        ),
     ),
     ("extra_hosts", bound!(extra_hosts)),
-    ("gpus", NotYet(REMOVE)),
+    ("gpus", refused(Empty, DEVICE, REMOVE)),
     ("group_add", bound!(group_add)),
     ("healthcheck", bound!(healthcheck)),
     ("hostname", bound!(hostname)),
@@ -164,24 +169,44 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("ipc", bound!(ipc)),
     (
         "isolation",
-        NotYet("remove it; `runtime` chooses the OCI runtime"),
+        refused(
+            Words(&["", "default"]),
+            "it belongs to Windows containers",
+            "remove it; `runtime` chooses the OCI runtime",
+        ),
     ),
-    ("label_file", NotYet("write the labels under `labels`")),
+    // Part of `labels` by now.
+    ("label_file", Treatment::Loaded),
     ("labels", bound!(labels)),
     (
         "links",
-        NotYet("attach both services to one network, and use the service's name"),
+        refused(
+            Empty,
+            "a link names one container, and replicas come and go",
+            "attach both services to one network, and use the service's name",
+        ),
     ),
     ("logging", bound!(logging)),
     (
         "mac_address",
-        NotYet("remove it: a replica and its replacement cannot share one address"),
+        refused(
+            Empty,
+            "a replica and its replacement cannot share one address",
+            "remove it: the engine gives each an address of its own",
+        ),
     ),
     ("mem_limit", bound!(mem_limit)),
     ("mem_reservation", bound!(mem_reservation)),
     ("mem_swappiness", bound!(mem_swappiness)),
     ("memswap_limit", bound!(memswap_limit)),
-    ("models", NotYet(REMOVE)),
+    (
+        "models",
+        refused(
+            Empty,
+            "a model is run beside the engine by docker compose, which a phoenix does without",
+            "give the model's address under `environment`, or leave the service to docker compose",
+        ),
+    ),
     ("network_mode", bound!(network_mode)),
     ("networks", bound!(networks)),
     (
@@ -229,18 +254,29 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
         ),
     ),
     // Which services `docker compose up` starts; phoenixd takes every phoenix.
-    ("profiles", Treatment::Harmless),
-    ("provider", NotYet(REMOVE)),
+    ("profiles", Treatment::NotOurs),
+    (
+        "provider",
+        refused(
+            Empty,
+            "what a provider makes is no container",
+            "remove `x-phoenix` here: docker compose runs the provider",
+        ),
+    ),
     ("pull_policy", bound!(pull_policy)),
-    ("pull_refresh_after", NotYet(REMOVE)),
+    (
+        "pull_refresh_after",
+        refused(
+            Empty,
+            "docker compose does nothing about it, and neither does phoenixd",
+            "write the age into the policy: `pull_policy: every_12h`",
+        ),
+    ),
     ("read_only", bound!(read_only)),
     ("restart", bound!(restart)),
     ("runtime", bound!(runtime)),
     ("scale", bound!(scale)),
-    (
-        "secrets",
-        NotYet("mount the file read-only under `volumes` until then"),
-    ),
+    ("secrets", bound!(secrets)),
     ("security_opt", bound!(security_opt)),
     ("shm_size", bound!(shm_size)),
     ("stdin_open", refused(False, NO_WAY_IN, "remove it")),
@@ -279,7 +315,11 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("volumes", bound!(volumes)),
     (
         "volumes_from",
-        NotYet("name the volumes under `volumes` of both services"),
+        refused(
+            Empty,
+            "the other container may be replaced at any time, and its mounts end with it",
+            "name the volumes under `volumes` of both services",
+        ),
     ),
     ("working_dir", bound!(working_dir)),
 ];

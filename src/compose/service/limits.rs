@@ -1,12 +1,12 @@
-//! How much a replica may use, and what it may be: memory, CPU, processes, `deploy`, and the walls around it.
+//! How much a replica may use: memory, CPU, processes, block devices.
 
 use std::collections::BTreeMap;
 
 use super::binder::Binder;
-use crate::compose::bind::{At, Pair};
+use crate::compose::bind::At;
 use crate::compose::problems::Problems;
 use crate::compose::suggest;
-use crate::spec::{ContainerSpec, Ulimit};
+use crate::spec::{BlockIo, ContainerSpec, DeviceRate, DeviceWeight, Ulimit};
 
 /// The limits that Linux has for a process, by Docker's names (docker/go-units v0.5.0, `ulimit.go`).
 const ULIMITS: [&str; 15] = [
@@ -84,6 +84,61 @@ impl Binder<'_, '_> {
         self.container.cpu_period = at.integer(0, 1_000_000, self.out);
     }
 
+    pub(super) fn cpu_count(&mut self, at: &At<'_>) {
+        self.container.cpu_count = at.integer(0, i64::from(i32::MAX), self.out);
+        self.only_on_windows("cpu_count", self.container.cpu_count, at);
+    }
+
+    pub(super) fn cpu_percent(&mut self, at: &At<'_>) {
+        let percent = at.integer(0, 100, self.out);
+        self.container.cpu_percent = percent.map(|percent| percent * 100);
+        self.only_on_windows("cpu_percent", percent, at);
+    }
+
+    /// It reaches the engine, which drops it with a warning or lets it lie (moby v28.5.2, `daemon/daemon_unix.go`).
+    fn only_on_windows(&mut self, key: &str, value: Option<i64>, at: &At<'_>) {
+        if value.is_some_and(|value| value > 0) {
+            let message = format!("`{key}` has no effect: only an engine on Windows acts on it");
+            self.out
+                .warning(at, "no-effect", message, "limit the CPU with `cpus`");
+        }
+    }
+
+    pub(super) fn cpu_rt_period(&mut self, at: &At<'_>) {
+        self.container.cpu_rt_period = at.integer(0, i64::from(i32::MAX), self.out);
+    }
+
+    pub(super) fn cpu_rt_runtime(&mut self, at: &At<'_>) {
+        self.container.cpu_rt_runtime = at.integer(0, i64::from(i32::MAX), self.out);
+    }
+
+    pub(super) fn blkio_config(&mut self, at: &At<'_>) {
+        const FIELDS: [&str; 6] = [
+            "weight",
+            "weight_device",
+            "device_read_bps",
+            "device_write_bps",
+            "device_read_iops",
+            "device_write_iops",
+        ];
+        let mut block_io = BlockIo::default();
+        for pair in at.fields(&FIELDS, self.out).unwrap_or_default() {
+            let (value, out) = (&pair.value, &mut *self.out);
+            match pair.key {
+                _ if value.is_null() => {}
+                "weight" => block_io.weight = weight(value, out),
+                "weight_device" => block_io.weights = weights(value, out),
+                "device_read_bps" => block_io.read_bytes = rates(value, out),
+                "device_write_bps" => block_io.write_bytes = rates(value, out),
+                "device_read_iops" => block_io.read_operations = rates(value, out),
+                _ => block_io.write_operations = rates(value, out),
+            }
+        }
+        if block_io != BlockIo::default() {
+            self.container.block_io = Some(block_io);
+        }
+    }
+
     pub(super) fn cpuset(&mut self, at: &At<'_>) {
         let Some(set) = at.some_text(self.out) else {
             return;
@@ -126,245 +181,92 @@ impl Binder<'_, '_> {
     }
 
     pub(super) fn ulimits(&mut self, at: &At<'_>) {
-        for pair in at.map(self.out).unwrap_or_default() {
-            if !ULIMITS.contains(&pair.key) {
-                let message = format!("`{}` is not a limit of a process", pair.key);
-                let hint = suggest::hint(pair.key, &ULIMITS);
-                let path = pair.value.path();
-                self.out
-                    .error_at(pair.key_place, path, "unknown-key", message, hint);
-                continue;
-            }
-            if let Some(limit) = ulimit(&pair.value, self.out) {
-                self.container.ulimits.insert(pair.key.to_owned(), limit);
-            }
-        }
+        self.container.ulimits = ulimits(at, self.out);
     }
 }
 
-/// `deploy`.
-impl Binder<'_, '_> {
-    pub(super) fn deploy(&mut self, at: &At<'_>) {
-        const FIELDS: [&str; 9] = [
-            "mode",
-            "replicas",
-            "resources",
-            "endpoint_mode",
-            "labels",
-            "placement",
-            "restart_policy",
-            "rollback_config",
-            "update_config",
-        ];
-        for pair in at.fields(&FIELDS, self.out).unwrap_or_default() {
-            if pair.value.is_null() {
-                continue;
-            }
-            let place = pair.key_place.clone();
-            self.places.insert(format!("deploy.{}", pair.key), place);
-            match pair.key {
-                "mode" => {
-                    if pair.value.text(self.out).is_some_and(|mode| mode != "replicated") {
-                        self.deploy_not_yet(&pair, "remove it, and set `replicas`");
-                    }
-                }
-                "replicas" => self.bind_replicas(&pair.value, "deploy.replicas"),
-                "resources" => self.resources(&pair.value),
-                "restart_policy" => self.deploy_ignored(
-                    &pair,
-                    "phoenixd replaces what has ended; `x-phoenix: { backoff: … }` sets the delays",
-                ),
-                "update_config" | "rollback_config" => self.deploy_ignored(
-                    &pair,
-                    "phoenixd starts the new replica first; `x-phoenix: { surge: N }` sets how many at a time",
-                ),
-                // These are about the nodes of a swarm; there is one host.
-                "endpoint_mode" | "placement" => {
-                    self.deploy_ignored(&pair, "it belongs to a swarm; phoenixd has one host");
-                }
-                _ => self.deploy_not_yet(&pair, "write the labels under `labels` of the service"),
-            }
+/// Limits of processes, by Docker's names.
+pub(super) fn ulimits(at: &At<'_>, out: &mut Problems) -> BTreeMap<String, Ulimit> {
+    let mut limits = BTreeMap::new();
+    for pair in at.map(out).unwrap_or_default() {
+        if !ULIMITS.contains(&pair.key) {
+            let message = format!("`{}` is not a limit of a process", pair.key);
+            let hint = suggest::hint(pair.key, &ULIMITS);
+            let path = pair.value.path();
+            out.error_at(pair.key_place, path, "unknown-key", message, hint);
+            continue;
+        }
+        if let Some(limit) = ulimit(&pair.value, out) {
+            limits.insert(pair.key.to_owned(), limit);
         }
     }
-
-    fn deploy_not_yet(&mut self, pair: &Pair<'_>, hint: &str) {
-        let what = match pair.value.as_text() {
-            Some(text) => format!("deploy.{}: {text}", pair.key),
-            None => format!("deploy.{}", pair.key),
-        };
-        let message = format!("`{what}` is not supported yet");
-        let (place, path) = (pair.key_place, pair.value.path());
-        self.out
-            .error_at(place, path, "not-supported", message, hint);
-    }
-
-    fn deploy_ignored(&mut self, pair: &Pair<'_>, why: &str) {
-        let message = format!("`deploy.{}` has no effect on a phoenix", pair.key);
-        self.out
-            .warning(&pair.value, "deploy-ignored", message, why);
-    }
-
-    fn resources(&mut self, at: &At<'_>) {
-        for pair in at
-            .fields(&["limits", "reservations"], self.out)
-            .unwrap_or_default()
-        {
-            if pair.value.is_null() {
-                continue;
-            }
-            let is_limit = pair.key == "limits";
-            let known: &[&str] = if is_limit {
-                &["cpus", "memory", "pids"]
-            } else {
-                &["cpus", "memory", "generic_resources", "devices"]
-            };
-            for field in pair.value.fields(known, self.out).unwrap_or_default() {
-                if field.value.is_null() {
-                    continue;
-                }
-                match (is_limit, field.key) {
-                    (true, "cpus") => self.cpus(&field.value),
-                    (true, "memory") => self.mem_limit(&field.value),
-                    (true, _) => self.pids_limit(&field.value),
-                    (false, "memory") => self.mem_reservation(&field.value),
-                    // Docker Engine has no such thing either: compose passes it over (v2.40.3).
-                    (false, "cpus") => {
-                        let message =
-                            "`deploy.resources.reservations.cpus` has no effect on one host";
-                        self.out.warning(
-                            &field.value,
-                            "deploy-ignored",
-                            message,
-                            "remove it, or set a limit",
-                        );
-                    }
-                    (false, key) => {
-                        let message = format!("`{key}` cannot be reserved yet");
-                        let hint = "remove it, or set a limit instead";
-                        self.out.error(&field.value, "not-supported", message, hint);
-                    }
-                }
-            }
-        }
-    }
+    limits
 }
 
-/// The walls.
-impl Binder<'_, '_> {
-    pub(super) fn read_only(&mut self, at: &At<'_>) {
-        self.container.read_only = at.boolean(self.out);
-    }
-
-    pub(super) fn cap_add(&mut self, at: &At<'_>) {
-        self.container.cap_add = at.unique_texts(self.out).unwrap_or_default();
-    }
-
-    pub(super) fn cap_drop(&mut self, at: &At<'_>) {
-        self.container.cap_drop = at.unique_texts(self.out).unwrap_or_default();
-    }
-
-    pub(super) fn security_opt(&mut self, at: &At<'_>) {
-        const NAMES: [&str; 5] = [
-            "no-new-privileges",
-            "seccomp",
-            "apparmor",
-            "label",
-            "systempaths",
-        ];
-        let mut options = Vec::new();
-        for (text, item) in at.texts(self.out).unwrap_or_default() {
-            let (name, value) = text.split_once([':', '=']).unwrap_or((text, ""));
-            if !NAMES.contains(&name) {
-                let message = format!("`{name}` is not a security option");
-                item.invalid(message, suggest::hint(name, &NAMES), self.out);
-            } else if name == "seccomp" && !["unconfined", "builtin"].contains(&value) {
-                self.out.error(
-                    &item,
-                    "not-supported",
-                    "a seccomp profile of your own is not supported yet",
-                    "remove it: the engine's default profile is in force",
-                );
-            } else {
-                options.push(text.to_owned());
-            }
-        }
-        self.container.security_opt = options;
-    }
-
-    pub(super) fn ipc(&mut self, at: &At<'_>) {
-        self.namespace("ipc", at);
-        self.container.ipc = Some("private".to_owned());
-    }
-
-    pub(super) fn cgroup(&mut self, at: &At<'_>) {
-        self.namespace("cgroup", at);
-        self.container.cgroup = Some("private".to_owned());
-    }
-
-    /// A namespace is private, or refused.
-    fn namespace(&mut self, key: &str, at: &At<'_>) {
-        if !matches!(at.text(self.out), None | Some("" | "private")) {
-            let place = at.node.place.clone();
-            let reason = "a phoenix shares no namespace with the host or another container";
-            self.refuse(&place, at, key, reason, "remove it");
-        }
-    }
-
-    pub(super) fn runtime(&mut self, at: &At<'_>) {
-        self.container.runtime = at.some_text(self.out);
-    }
-
-    pub(super) fn platform(&mut self, at: &At<'_>) {
-        let Some(platform) = at.some_text(self.out) else {
-            return;
-        };
-        if platform.starts_with("windows") || platform.split('/').count() > 3 {
-            let message = format!("`{platform}` is not a platform that phoenixd runs on");
-            at.invalid(message, "write `linux/amd64` or `linux/arm64`", self.out);
-        } else {
-            self.container.platform = Some(platform);
-        }
-    }
-
-    pub(super) fn storage_opt(&mut self, at: &At<'_>) {
-        self.container.storage_opt = at.options(self.out).unwrap_or_default();
-    }
-
-    pub(super) fn sysctls(&mut self, at: &At<'_>) {
-        let mut sysctls = BTreeMap::new();
-        for (name, (value, item)) in at.key_values(self.out).unwrap_or_default() {
-            if let Some(value) = value {
-                sysctls.insert(name, value);
-            } else {
-                let message = format!("`{name}` has no value");
-                item.invalid(message, "write `name: value`", self.out);
-            }
-        }
-        self.container.sysctls = sysctls;
-    }
-}
-
-/// `0.5` as billionths.
+/// `0.5` as billionths, with single precision as compose-go 2.9.1 has it: another rounding would be another container.
 fn nano_cpus(at: &At<'_>, out: &mut Problems) -> Option<i64> {
     let text = at.text(out)?;
-    let is_decimal = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match text.parse::<f64>() {
-        Ok(cpus) if is_decimal && cpus <= 100_000.0 =>
+    let cpus: Option<f32> = text.replace('_', "").parse().ok();
+    match cpus {
+        Some(cpus) if (0.0..=100_000.0).contains(&cpus) =>
         {
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "not negative and at most 1e14"
             )]
-            Some((cpus * 1e9).round() as i64)
+            Some((cpus * 1e9) as i64)
         }
-        Ok(_) | Err(_) => {
+        Some(_) | None => {
             let message = format!("`{text}` is not a number of CPUs");
             at.invalid(message, "write a number such as `0.5` or `2`", out);
             None
         }
     }
+}
+
+/// A share of time; 0 means none.
+fn weight(at: &At<'_>, out: &mut Problems) -> Option<u16> {
+    let weight = at.integer(0, 1000, out)?;
+    if (1..10).contains(&weight) {
+        let message = format!("{weight} is not a weight");
+        at.invalid(message, "write a number from 10 to 1000", out);
+        return None;
+    }
+    u16::try_from(weight).ok().filter(|weight| *weight > 0)
+}
+
+/// Each `{ path, FIELD }` of a list.
+fn devices<'n>(at: &At<'n>, field: &str, out: &mut Problems) -> Vec<(String, At<'n>)> {
+    let mut found = Vec::new();
+    for item in at.list(out).unwrap_or_default() {
+        if item.fields(&["path", field], out).is_none() {
+            continue;
+        }
+        let path = item.get("path").and_then(|path| path.some_text(out));
+        if let (Some(path), Some(value)) = (path, item.get(field)) {
+            found.push((path, value));
+        } else {
+            let message = format!("this names no device with a {field}");
+            let hint = format!("write `{{ path: /dev/sda, {field}: … }}`");
+            item.invalid(message, hint, out);
+        }
+    }
+    found
+}
+
+fn weights(at: &At<'_>, out: &mut Problems) -> Vec<DeviceWeight> {
+    devices(at, "weight", out)
+        .into_iter()
+        .filter_map(|(path, at)| weight(&at, out).map(|weight| DeviceWeight { path, weight }))
+        .collect()
+}
+
+/// Operations may be written like bytes (`1k`), as in docker compose.
+fn rates(at: &At<'_>, out: &mut Problems) -> Vec<DeviceRate> {
+    devices(at, "rate", out)
+        .into_iter()
+        .filter_map(|(path, at)| at.bytes(out).map(|rate| DeviceRate { path, rate }))
+        .collect()
 }
 
 /// One number for both, or `{ soft, hard }`.

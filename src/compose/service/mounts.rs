@@ -3,13 +3,14 @@
 //! A path of the host is checked as it is written and as it resolves through symlinks, here and in the options of a
 //! volume (`volumes`): what leads to secrets of the host or out of the container is refused.
 
+use std::collections::BTreeMap;
+
 use super::binder::Binder;
 use crate::compose::bind::{At, Pair};
+use crate::compose::image::image_problem;
 use crate::compose::suggest;
-use crate::spec::{Mount, MountSource, TmpfsMount, VolumeName, byte_size};
+use crate::spec::{ImageRef, Mount, MountSource, Recursive, TmpfsMount, VolumeName, byte_size};
 
-const SHORT: &str =
-    "write `SOURCE:TARGET` or `SOURCE:TARGET:ro`; a path begins with `.`, `/` or `~`";
 const PROPAGATION: &str =
     "remove it: what the host mounts later never appears in a phoenix (`rprivate`)";
 
@@ -17,24 +18,32 @@ const PROPAGATIONS: [&str; 6] = [
     "rprivate", "private", "rshared", "shared", "rslave", "slave",
 ];
 
+const RECURSIVE: [(&str, Recursive); 4] = [
+    ("enabled", Recursive::Enabled),
+    ("disabled", Recursive::Disabled),
+    ("writable", Recursive::Writable),
+    ("readonly", Recursive::Readonly),
+];
+
 /// What the options of one mount may say.
 #[derive(Default)]
 struct Options {
     read_only: bool,
+    consistency: Option<String>,
     nocopy: bool,
     subpath: Option<String>,
+    labels: BTreeMap<String, String>,
     selinux: Option<String>,
-    create: bool,
+    /// `None` where nothing says anything about the bind mount: then a missing directory is made.
+    create: Option<bool>,
+    recursive: Recursive,
     tmpfs: Vec<String>,
 }
 
 impl Binder<'_, '_> {
     pub(super) fn volumes(&mut self, at: &At<'_>) {
         for item in at.list(self.out).unwrap_or_default() {
-            match item.as_text() {
-                Some(text) => self.short_volume(text, &item),
-                None => self.long_volume(&item),
-            }
+            self.volume(&item);
         }
     }
 
@@ -68,71 +77,19 @@ impl Binder<'_, '_> {
         }
     }
 
-    fn short_volume(&mut self, text: &str, at: &At<'_>) {
-        let parts: Vec<&str> = text.split(':').collect();
-        let (source, target, modes) = match parts.as_slice() {
-            [target] => (None, *target, ""),
-            [source, target] => (Some(*source), *target, ""),
-            [source, target, modes] => (Some(*source), *target, *modes),
-            _ => {
-                at.invalid(format!("`{text}` has too many colons"), SHORT, self.out);
-                return;
-            }
-        };
-        if source == Some("") || target.is_empty() {
-            at.invalid(format!("`{text}` has an empty part"), SHORT, self.out);
-            return;
-        }
-        let mut options = Options {
-            // Compose's short syntax makes the directory.
-            create: true,
-            ..Options::default()
-        };
-        for mode in modes.split(',').filter(|mode| !mode.is_empty()) {
-            self.short_mode(mode, &mut options, at);
-        }
-        match source {
-            None => self.add_mount(MountSource::Anonymous, target, false, at),
-            Some(source) if source.starts_with(['.', '/', '~']) => {
-                self.add_bind(source, target, &options, at);
-            }
-            Some(source) => self.add_volume(source, target, options, at),
-        }
-    }
-
-    fn short_mode(&mut self, mode: &str, options: &mut Options, at: &At<'_>) {
-        const MODES: [&str; 8] = [
-            "ro",
-            "rw",
-            "z",
-            "Z",
-            "nocopy",
-            "cached",
-            "delegated",
-            "consistent",
-        ];
-        match mode {
-            "ro" => options.read_only = true,
-            "rw" => options.read_only = false,
-            "z" | "Z" => options.selinux = Some(mode.to_owned()),
-            "nocopy" => options.nocopy = true,
-            // The first three tell Docker Desktop how to keep two copies of a file together, and Linux has one. The
-            // others are in force anyway.
-            "cached" | "delegated" | "consistent" | "rprivate" | "private" => {}
-            "shared" | "rshared" | "slave" | "rslave" => self.out.error(
+    fn propagation(&mut self, mode: &str, at: &At<'_>) {
+        // The first two are in force anyway.
+        if !["rprivate", "private"].contains(&mode) {
+            self.out.error(
                 at,
                 "refused",
                 format!("`{mode}` is refused: mounts would pass between host and replica"),
                 PROPAGATION,
-            ),
-            _ => {
-                let message = format!("`{mode}` is not an option of a volume");
-                at.invalid(message, suggest::hint(mode, &MODES), self.out);
-            }
+            );
         }
     }
 
-    fn long_volume(&mut self, at: &At<'_>) {
+    fn volume(&mut self, at: &At<'_>) {
         const FIELDS: [&str; 9] = [
             "type",
             "source",
@@ -142,7 +99,6 @@ impl Binder<'_, '_> {
             "volume",
             "tmpfs",
             "image",
-            // As `cached` above.
             "consistency",
         ];
         let errors = self.errors();
@@ -152,18 +108,15 @@ impl Binder<'_, '_> {
         let mut kind = None;
         let mut source = None;
         let mut target = None;
-        let mut options = Options {
-            create: true,
-            ..Options::default()
-        };
+        let mut options = Options::default();
         for pair in pairs.iter().filter(|pair| !pair.value.is_null()) {
             match pair.key {
                 "type" => kind = self.mount_type(&pair.value),
                 "source" => source = pair.value.some_text(self.out),
                 "target" => target = pair.value.some_text(self.out),
                 "read_only" => options.read_only = pair.value.boolean(self.out).unwrap_or(false),
-                "bind" | "volume" | "tmpfs" => self.mount_options(pair, &mut options),
-                _ => {}
+                "bind" | "volume" | "tmpfs" | "image" => self.mount_options(pair, &mut options),
+                _ => options.consistency = pair.value.some_text(self.out),
             }
         }
         if self.errors() != errors {
@@ -189,10 +142,14 @@ impl Binder<'_, '_> {
     ) {
         match (kind, source) {
             (Some("bind"), Some(source)) => self.add_bind(&source, target, &options, at),
-            (Some("volume"), Some(source)) => self.add_volume(&source, target, options, at),
-            (Some("volume"), None) => {
-                self.add_mount(MountSource::Anonymous, target, options.read_only, at);
-            }
+            (Some("volume"), Some(source)) => self.add_volume(&source, target, &mut options, at),
+            (Some("volume"), None) => self.add_anonymous(target, &mut options, at),
+            (Some("image"), Some(source)) => self.add_image(&source, target, &mut options, at),
+            (Some("image"), None) => at.invalid(
+                "this mount names no image",
+                "write `source: name:tag`",
+                self.out,
+            ),
             (Some("tmpfs"), None) => {
                 if options.read_only {
                     options.tmpfs.push("ro".to_owned());
@@ -211,7 +168,7 @@ impl Binder<'_, '_> {
             ),
             (Some(_) | None, _) => at.invalid(
                 "this mount has no `type`",
-                "write `type: bind`, `type: volume` or `type: tmpfs`",
+                "write `type: bind`, `type: volume`, `type: tmpfs` or `type: image`",
                 self.out,
             ),
         }
@@ -220,70 +177,64 @@ impl Binder<'_, '_> {
     fn mount_type(&mut self, at: &At<'_>) -> Option<&'static str> {
         const TYPES: [&str; 6] = ["bind", "volume", "tmpfs", "image", "cluster", "npipe"];
         let kind = at.one_of(&TYPES, self.out)?;
-        if ["image", "cluster", "npipe"].contains(&kind) {
-            let message = format!("mounts of type `{kind}` are not supported yet");
-            let hint = "use `bind`, `volume` or `tmpfs`";
-            self.out.error(at, "not-supported", message, hint);
-        }
-        Some(kind)
+        let reason = match kind {
+            "cluster" => "a cluster volume belongs to a swarm",
+            "npipe" => "a named pipe belongs to Windows",
+            _ => return Some(kind),
+        };
+        let message = format!("a mount of type `{kind}` is refused: {reason}");
+        let hint = "use `bind`, `volume`, `tmpfs` or `image`";
+        self.out.error(at, "refused", message, hint);
+        None
     }
 
-    /// The mapping under `bind`, `volume` or `tmpfs` of the long syntax.
+    /// The mapping under `bind`, `volume`, `tmpfs` or `image` of the long syntax.
     fn mount_options(&mut self, pair: &Pair<'_>, options: &mut Options) {
         let known: &[&str] = match pair.key {
             "bind" => &["propagation", "create_host_path", "recursive", "selinux"],
             "volume" => &["nocopy", "subpath", "labels"],
+            "image" => &["subpath"],
             _ => &["size", "mode"],
         };
+        if pair.key == "bind" {
+            // Where something is said of a bind mount, but not this, nothing is made (compose-go 2.9.1).
+            options.create = Some(false);
+        }
         let fields = pair.value.fields(known, self.out).unwrap_or_default();
         for field in fields.iter().filter(|field| !field.value.is_null()) {
             let value = &field.value;
             match field.key {
                 "propagation" => {
                     if let Some(mode) = value.one_of(&PROPAGATIONS, self.out) {
-                        self.short_mode(mode, &mut Options::default(), value);
+                        self.propagation(mode, value);
                     }
                 }
-                "create_host_path" => options.create = value.boolean(self.out).unwrap_or(true),
+                "create_host_path" => options.create = value.boolean(self.out),
                 "recursive" => {
-                    if value.text(self.out).is_some_and(|mode| mode != "enabled") {
-                        self.not_yet(value, "recursive");
-                    }
+                    let mode = value.one_of(&RECURSIVE.map(|(word, _)| word), self.out);
+                    let known = RECURSIVE.iter().find(|(word, _)| Some(*word) == mode);
+                    options.recursive = known.map(|(_, mode)| *mode).unwrap_or_default();
                 }
                 "selinux" => {
                     options.selinux = value.one_of(&["z", "Z"], self.out).map(str::to_owned);
                 }
                 "nocopy" => options.nocopy = value.boolean(self.out).unwrap_or(false),
                 "subpath" => options.subpath = value.some_text(self.out),
-                "labels" => self.not_yet(value, "labels"),
+                "labels" => options.labels = value.labels(self.out).unwrap_or_default(),
                 "size" => {
                     let size = value.bytes(self.out);
                     options
                         .tmpfs
                         .extend(size.map(|size| format!("size={size}")));
                 }
-                _ => options.tmpfs.extend(self.tmpfs_mode(value)),
+                _ => {
+                    let mode = self.file_mode(value, (0o7777, "there are no bits beyond 7777"));
+                    options
+                        .tmpfs
+                        .extend(mode.map(|mode| format!("mode={mode:o}")));
+                }
             }
         }
-    }
-
-    /// The file mode of a tmpfs, in octal digits.
-    fn tmpfs_mode(&mut self, at: &At<'_>) -> Option<String> {
-        let text = at.text(self.out)?;
-        let digits = text.trim_start_matches("0o").trim_start_matches('0');
-        match u32::from_str_radix(digits, 8) {
-            Ok(mode) if mode <= 0o7777 => Some(format!("mode={mode:o}")),
-            Ok(_) | Err(_) => {
-                let message = format!("`{text}` is not a file mode");
-                at.invalid(message, "write octal digits, such as `1777`", self.out);
-                None
-            }
-        }
-    }
-
-    pub(super) fn not_yet(&mut self, at: &At<'_>, key: &str) {
-        let message = format!("`{key}` is not supported yet here");
-        self.out.error(at, "not-supported", message, "remove it");
     }
 
     fn add_bind(&mut self, source: &str, target: &str, options: &Options, at: &At<'_>) {
@@ -307,14 +258,15 @@ impl Binder<'_, '_> {
         }
         let source = MountSource::Bind {
             path: path.to_string_lossy().into_owned(),
-            create: options.create,
+            create: options.create.unwrap_or(true),
             selinux: options.selinux.clone(),
             propagation: None,
+            recursive: options.recursive,
         };
-        self.add_mount(source, target, options.read_only, at);
+        self.add_mount(source, target, options, at);
     }
 
-    fn add_volume(&mut self, key: &str, target: &str, options: Options, at: &At<'_>) {
+    fn add_volume(&mut self, key: &str, target: &str, options: &mut Options, at: &At<'_>) {
         let Some(name) = self.cx.volume_name(key) else {
             let hint = if key.contains('/') {
                 format!("for a path of the host write `./{key}`")
@@ -336,23 +288,62 @@ impl Binder<'_, '_> {
         let source = MountSource::Volume {
             name: VolumeName::new(name),
             nocopy: options.nocopy,
-            subpath: options.subpath,
+            subpath: options.subpath.take(),
+            labels: std::mem::take(&mut options.labels),
         };
-        self.add_mount(source, target, options.read_only, at);
+        self.add_mount(source, target, options, at);
     }
 
-    fn add_mount(&mut self, source: MountSource, target: &str, read_only: bool, at: &At<'_>) {
+    fn add_anonymous(&mut self, target: &str, options: &mut Options, at: &At<'_>) {
+        if options.subpath.is_some() {
+            let hint = "name the volume under `source`, or remove `subpath`";
+            at.invalid(
+                "a volume without a name is new, and has no directory inside",
+                hint,
+                self.out,
+            );
+            return;
+        }
+        let source = MountSource::Anonymous {
+            nocopy: options.nocopy,
+            labels: std::mem::take(&mut options.labels),
+        };
+        self.add_mount(source, target, options, at);
+    }
+
+    fn add_image(&mut self, image: &str, target: &str, options: &mut Options, at: &At<'_>) {
+        if let Some(problem) = image_problem(image) {
+            let message = format!("`{image}` is not an image: {problem}");
+            at.invalid(message, "write `source: name:tag`", self.out);
+            return;
+        }
+        let source = MountSource::Image {
+            image: ImageRef::new(image),
+            id: None,
+            subpath: options.subpath.take(),
+        };
+        self.add_mount(source, target, options, at);
+    }
+
+    fn add_mount(&mut self, source: MountSource, target: &str, options: &Options, at: &At<'_>) {
         if let Some(target) = self.target(target, at) {
             self.container.mounts.push(Mount {
                 source,
                 target,
-                read_only,
+                read_only: options.read_only,
+                consistency: options.consistency.clone(),
             });
         }
     }
 
     /// A path in the container where nothing else is mounted.
     fn target(&mut self, target: &str, at: &At<'_>) -> Option<String> {
+        let target = self.clean_target(target, at)?;
+        self.take_target(&target, at).then_some(target)
+    }
+
+    /// A path in the container, in its one spelling.
+    pub(super) fn clean_target(&mut self, target: &str, at: &At<'_>) -> Option<String> {
         let parts: Vec<&str> = target
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
@@ -371,15 +362,25 @@ impl Binder<'_, '_> {
             at.invalid("nothing can be mounted on `/`", hint, self.out);
             return None;
         }
-        let target = format!("/{}", parts.join("/"));
-        if let Some(first) = self.targets.get(&target) {
-            let message = format!("`{target}` is mounted twice");
-            let hint = format!("the first one is at line {}; keep one of them", first.line);
-            self.out.error(at, "duplicate-target", message, hint);
-            return None;
-        }
-        self.targets.insert(target.clone(), at.node.place.clone());
-        Some(target)
+        Some(format!("/{}", parts.join("/")))
+    }
+
+    /// Whether nothing else is mounted there; from now on something is.
+    pub(super) fn take_target(&mut self, target: &str, at: &At<'_>) -> bool {
+        let Some(first) = self.targets.get(target) else {
+            self.targets
+                .insert(target.to_owned(), at.node.place.clone());
+            return true;
+        };
+        let message = format!("`{target}` is mounted twice");
+        let first = if first.file == at.node.place.file {
+            format!("line {}", first.line)
+        } else {
+            first.to_string()
+        };
+        let hint = format!("the first one is at {first}; keep one of them");
+        self.out.error(at, "duplicate-target", message, hint);
+        false
     }
 }
 

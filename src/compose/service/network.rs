@@ -8,7 +8,7 @@ use super::binder::Binder;
 use crate::compose::bind::At;
 use crate::compose::problems::Problems;
 use crate::compose::suggest;
-use crate::spec::{Attachment, NetworkMode, NetworkName};
+use crate::spec::{Attachment, INTERFACE_NAME, NetworkMode, NetworkName};
 
 /// One entry of `networks`.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ impl Binder<'_, '_> {
                 ipv6: None,
                 link_local_ips: Vec::new(),
                 driver_opts: BTreeMap::new(),
+                gw_priority: None,
             },
         })
     }
@@ -118,6 +119,7 @@ impl Binder<'_, '_> {
             return Some(wanted);
         }
         let attachment = &mut wanted.attachment;
+        let mut interface = None;
         for pair in at.fields(&FIELDS, self.out)? {
             let value = &pair.value;
             if value.is_null() {
@@ -136,16 +138,25 @@ impl Binder<'_, '_> {
                 "driver_opts" => {
                     attachment.driver_opts = value.options(self.out).unwrap_or_default();
                 }
-                "priority" => {
-                    let range = (i64::from(i32::MIN), i64::from(i32::MAX));
-                    wanted.priority = value.integer(range.0, range.1, self.out).unwrap_or(0);
-                }
+                "priority" => wanted.priority = priority(value, self.out),
+                "gw_priority" => attachment.gw_priority = Some(priority(value, self.out)),
                 "mac_address" => {
-                    let message = "`mac_address` is not supported yet here";
-                    let hint = "remove it: a replica and its replacement cannot share one address";
-                    self.out.error(value, "not-supported", message, hint);
+                    let message = "`mac_address` is refused: a replica and its replacement cannot share one address";
+                    let hint = "remove it: the engine gives each an address of its own";
+                    self.out.error(value, "refused", message, hint);
                 }
-                other => self.not_yet(value, other),
+                _ => interface = value.some_text(self.out).map(|name| (name, value.clone())),
+            }
+        }
+        if let Some((name, at)) = interface {
+            let before = (attachment.driver_opts).insert(INTERFACE_NAME.to_owned(), name.clone());
+            if before.is_some_and(|before| before != name) {
+                // As docker compose: it takes the key, although it says that it ignores it.
+                let message = format!(
+                    "`interface_name` is taken, and not `{INTERFACE_NAME}` of `driver_opts`"
+                );
+                self.out
+                    .warning(&at, "conflict", message, "keep one of the two");
             }
         }
         Some(wanted)
@@ -200,27 +211,30 @@ impl Binder<'_, '_> {
     }
 
     pub(super) fn extra_hosts(&mut self, at: &At<'_>) {
-        let mut hosts = Vec::new();
-        if let Some(pairs) = at.as_map() {
-            for pair in pairs {
-                let addresses = pair.value.text_or_texts(self.out).unwrap_or_default();
-                for (address, item) in addresses {
-                    hosts.extend(host_line(pair.key, address, &item, self.out));
-                }
-            }
-        } else {
-            for (text, item) in at.texts(self.out).unwrap_or_default() {
-                if let Some((name, address)) = text.split_once('=').or_else(|| text.split_once(':'))
-                {
-                    hosts.extend(host_line(name, address, &item, self.out));
-                } else {
-                    let message = format!("`{text}` names no address");
-                    item.invalid(message, "write `name=address`", self.out);
-                }
+        self.container.extra_hosts = extra_hosts(at, self.out);
+    }
+}
+
+/// Lines of `/etc/hosts` as the engine takes them.
+pub(super) fn extra_hosts(at: &At<'_>, out: &mut Problems) -> Vec<String> {
+    let mut hosts = Vec::new();
+    if let Some(pairs) = at.as_map() {
+        for pair in pairs {
+            for (address, item) in pair.value.text_or_texts(out).unwrap_or_default() {
+                hosts.extend(host_line(pair.key, address, &item, out));
             }
         }
-        self.container.extra_hosts = hosts;
+        return hosts;
     }
+    for (text, item) in at.texts(out).unwrap_or_default() {
+        if let Some((name, address)) = text.split_once('=').or_else(|| text.split_once(':')) {
+            hosts.extend(host_line(name, address, &item, out));
+        } else {
+            let message = format!("`{text}` names no address");
+            item.invalid(message, "write `name=address`", out);
+        }
+    }
+    hosts
 }
 
 /// One line of `/etc/hosts` as the engine takes it: `name:address`.
@@ -234,6 +248,11 @@ fn host_line(name: &str, address: &str, at: &At<'_>, out: &mut Problems) -> Opti
         return None;
     }
     Some(format!("{name}:{address}"))
+}
+
+fn priority(at: &At<'_>, out: &mut Problems) -> i64 {
+    let range = (i64::from(i32::MIN), i64::from(i32::MAX));
+    at.integer(range.0, range.1, out).unwrap_or_default()
 }
 
 fn address<T: FromStr>(at: &At<'_>, what: &str, out: &mut Problems) -> Option<T> {

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use super::binder::Binder;
 use crate::compose::bind::At;
+use crate::compose::load::{Range, length, port_range, show};
 use crate::spec::Published;
 
 /// Most published ports of one service: each is a listener of the edge.
 const PUBLISHED_MAX: usize = 500;
 
-/// The first and the last of a row of ports; both are the same for one port.
-type Range = (u16, u16);
+const ONLY_TCP: &str =
+    "the edge forwards TCP connections, and a replica publishes no port of its own";
+const LEAVE: &str = "leave the service to docker compose; within a network other containers reach the port without `ports`";
 
 /// What one entry of `ports` asks for.
 #[derive(Debug)]
@@ -21,27 +23,14 @@ struct Wanted {
     protocol: String,
 }
 
-/// Why a text is no port: what is wrong, and what to do.
-type Problem = (String, &'static str);
-
-const FORMS: &str =
-    "write `HOST:CONTAINER`, such as `8080:80` or `127.0.0.1:8080:80`; an IPv6 address in brackets";
-
 impl Binder<'_, '_> {
     pub(super) fn ports(&mut self, at: &At<'_>) {
         for item in at.list(self.out).unwrap_or_default() {
-            if let Some(text) = item.as_text() {
-                match parse(text) {
-                    Ok(wanted) => self.publish(&wanted, text, &item),
-                    Err((message, hint)) => item.invalid(message, hint, self.out),
-                }
-            } else {
-                self.long_port(&item);
-            }
+            self.port(&item);
         }
     }
 
-    fn long_port(&mut self, at: &At<'_>) {
+    fn port(&mut self, at: &At<'_>) {
         const FIELDS: [&str; 7] = [
             "target",
             "published",
@@ -65,7 +54,7 @@ impl Binder<'_, '_> {
             let Some(text) = value.text(self.out) else {
                 continue;
             };
-            let mut range = |text: &str| match parse_range(text) {
+            let mut range = |text: &str| match port_range(text) {
                 Ok(range) => Some(range),
                 Err((message, hint)) => {
                     value.invalid(message, hint, self.out);
@@ -112,16 +101,13 @@ impl Binder<'_, '_> {
         match wanted.protocol.as_str() {
             "tcp" => {}
             "udp" => {
-                let message =
-                    format!("the UDP port `{text}` is not supported yet: it comes with the edge");
-                let hint = "leave a service with UDP ports to docker compose until then";
-                self.out.error(at, "not-supported", message, hint);
+                let message = format!("the UDP port `{text}` is refused: {ONLY_TCP}");
+                self.out.error(at, "refused", message, LEAVE);
                 return;
             }
             other => {
-                let message = format!("ports of protocol `{other}` are not supported");
-                self.out
-                    .error(at, "not-supported", message, "the edge forwards TCP");
+                let message = format!("a port of protocol `{other}` is refused: {ONLY_TCP}");
+                self.out.error(at, "refused", message, LEAVE);
                 return;
             }
         }
@@ -182,7 +168,7 @@ impl Binder<'_, '_> {
                 item.invalid(message, "write `80/tcp` or `80/udp`", self.out);
                 continue;
             }
-            match parse_range(ports) {
+            match port_range(ports) {
                 Ok((first, last)) => {
                     let ports = (first..=last).map(|port| (port, protocol.to_owned()));
                     self.container.exposed.extend(ports);
@@ -190,81 +176,5 @@ impl Binder<'_, '_> {
                 Err((message, hint)) => item.invalid(message, hint, self.out),
             }
         }
-    }
-}
-
-/// `[[IP:][HOST]:]CONTAINER[/PROTOCOL]`
-fn parse(text: &str) -> Result<Wanted, Problem> {
-    let (rest, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
-    let malformed = || (format!("`{text}` is not a port"), FORMS);
-    let (host_ip, rest) = if let Some(bracketed) = rest.strip_prefix('[') {
-        let (ip, rest) = bracketed.split_once("]:").ok_or_else(malformed)?;
-        (Some(ip), rest)
-    } else {
-        match rest.matches(':').count() {
-            0 | 1 => (None, rest),
-            2 => {
-                let (ip, rest) = rest.split_once(':').ok_or_else(malformed)?;
-                (Some(ip), rest)
-            }
-            _ => return Err(malformed()),
-        }
-    };
-    let host_ip = match host_ip {
-        None | Some("") => None,
-        Some(ip) => {
-            let parsed: Result<IpAddr, _> = ip.parse();
-            Some(parsed.map_err(|_| (format!("`{ip}` is not an IP address"), FORMS))?)
-        }
-    };
-    let (host, target) = match rest.split_once(':') {
-        Some(("", target)) => (None, target),
-        Some((host, target)) => (Some(parse_range(host)?), target),
-        None => (None, rest),
-    };
-    Ok(Wanted {
-        host_ip,
-        host,
-        target: parse_range(target)?,
-        protocol: protocol.to_ascii_lowercase(),
-    })
-}
-
-/// `80` or `3000-3005`
-fn parse_range(text: &str) -> Result<Range, Problem> {
-    let port = |text: &str| -> Result<u16, Problem> {
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number {
-            return Err((format!("`{text}` is not a port"), FORMS));
-        }
-        text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-            (
-                format!("port {text} does not exist"),
-                "ports go from 1 to 65535",
-            )
-        })
-    };
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (port(first)?, port(last)?),
-        None => (port(text)?, port(text)?),
-    };
-    if first > last {
-        return Err((
-            format!("`{text}` ends before it begins"),
-            "write the smaller port first",
-        ));
-    }
-    Ok((first, last))
-}
-
-fn length((first, last): Range) -> usize {
-    usize::from(last - first) + 1
-}
-
-fn show((first, last): Range) -> String {
-    if first == last {
-        first.to_string()
-    } else {
-        format!("{first}-{last}")
     }
 }

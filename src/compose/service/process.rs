@@ -5,9 +5,10 @@ use crate::compose::bind::At;
 use crate::compose::image::image_problem;
 use crate::compose::problems::Problems;
 use crate::compose::shell::{self, SplitError};
-use crate::spec::{HealthTest, Healthcheck, ImageRef, Logging};
+use crate::spec::{HealthTest, Healthcheck, ImageRef, Logging, PullPolicy};
 
-/// Labels that docker compose takes as its own: with them it would adopt the replicas.
+/// Labels by which docker compose knows containers. phoenixd sets them itself (`docker::compose_labels`): others would make
+/// compose stop or remove a replica.
 const COMPOSE_LABELS: &str = "com.docker.compose.";
 
 impl Binder<'_, '_> {
@@ -22,20 +23,6 @@ impl Binder<'_, '_> {
                 self.out,
             ),
             None => self.container.image = ImageRef::new(text),
-        }
-    }
-
-    pub(super) fn build(&mut self, at: &At<'_>) {
-        if self.at.get("image").is_some() {
-            self.out.warning(
-                at,
-                "build-ignored",
-                format!(
-                    "`build` of `{}` is not run: phoenixd takes the image as it is",
-                    self.name
-                ),
-                "build it before `phoenixd up`, for example with `docker compose build`",
-            );
         }
     }
 
@@ -86,7 +73,7 @@ impl Binder<'_, '_> {
         for key in labels.keys().filter(|key| key.starts_with(COMPOSE_LABELS)) {
             at.invalid(
                 format!("the label `{key}` belongs to docker compose"),
-                "remove it: with it docker compose would take the replicas for its own",
+                "remove it: phoenixd sets it on each replica, as docker compose would",
                 self.out,
             );
         }
@@ -164,14 +151,15 @@ impl Binder<'_, '_> {
     }
 
     pub(super) fn pull_policy(&mut self, at: &At<'_>) {
-        match at.text(self.out) {
-            // What phoenixd does: an image that is here is not asked for again.
-            None | Some("missing" | "if_not_present") => {}
-            Some(policy) => self.out.error(
-                at,
-                "not-supported",
-                format!("`pull_policy: {policy}` is not supported yet"),
-                "remove it, or write `pull_policy: missing`: an image that is on the host is not pulled again",
+        let Some(text) = at.some_text(self.out) else {
+            return;
+        };
+        match PullPolicy::parse(&text) {
+            Some(policy) => self.pull = Some((policy, at.node.place.clone())),
+            None => at.invalid(
+                format!("`{text}` is not a pull policy"),
+                "write `always`, `missing`, `never`, `build`, `daily`, `weekly` or `every_12h`",
+                self.out,
             ),
         }
     }

@@ -40,6 +40,65 @@ fn a_read_only_root_really_is_read_only_and_the_hardening_is_in_the_kernel() {
     );
 }
 
+#[test]
+fn a_seccomp_profile_of_one_s_own_is_in_force() {
+    let journey = Journey::new();
+    // Enough for the application, and less than everything.
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }],
+    });
+    fs::write(journey.path("profile.json"), format!("{profile:#}")).expect("write the profile");
+    let option = "security_opt: [seccomp=./profile.json]";
+    journey.write(&journey.web(1, option, ""));
+    journey
+        .run(&["check"])
+        .unmet(&["a seccomp profile of its own", "allow: [security_profile]"]);
+
+    journey.write(&journey.web(1, option, "allow: [security_profile]"));
+    let check = journey.run(&["check"]).success();
+    assert!(
+        check.stdout.contains("a seccomp profile of its own"),
+        "{check:#?}"
+    );
+    let _supervisor = journey.up_ready(1);
+    let inspect = journey.inspect(&journey.running_ids().remove(0));
+    let options = inspect["HostConfig"]["SecurityOpt"].to_string();
+    assert!(options.contains("errnoRet"), "{options}");
+    let pid = inspect["State"]["Pid"].as_u64().expect("a pid");
+    in_the_kernel(pid);
+}
+
+#[test]
+fn what_only_a_newer_engine_knows_is_in_the_kernel() {
+    let journey = Journey::new();
+    if journey.engine.major < 28 {
+        return;
+    }
+    let service = format!(
+        "networks: {{ default: {{ interface_name: eth7 }} }}\nvolumes: [{{ type: image, source: \"{}\", target: /tools }}]",
+        journey.image()
+    );
+    journey.write(&journey.web(2, &service, ""));
+    let _supervisor = journey.up_ready(2);
+    for id in journey.running_ids() {
+        let inspect = journey.inspect(&id);
+        let pid = inspect["State"]["Pid"].as_u64().expect("a pid");
+        let interfaces = fs::read_to_string(format!("/proc/{pid}/net/dev")).expect("interfaces");
+        assert!(interfaces.contains("eth7:"), "{interfaces}");
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("mountinfo");
+        let tools = mounts
+            .lines()
+            .find(|line| line.contains(" /tools "))
+            .expect("a mount");
+        assert!(tools.contains(" /tools ro,"), "{tools}");
+        assert_eq!(
+            inspect["Mounts"][0]["Name"], inspect["Image"],
+            "the id, not the name"
+        );
+    }
+}
+
 /// What the engine was asked for.
 fn asked_for(inspect: &Value) {
     let host = &inspect["HostConfig"];

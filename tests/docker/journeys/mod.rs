@@ -8,20 +8,27 @@
     reason = "a missing field fails the test; what was measured is told when it fails"
 )]
 
-mod support;
+pub(crate) mod support;
 
+mod adopt;
+mod build;
 mod crash;
+mod depends;
 mod down;
 mod drain;
 mod engine_restart;
 mod failed_birth;
+mod fidelity;
+mod files;
 mod generation;
 mod hardening;
 mod healthcheck;
 mod output;
+mod pull;
 mod reach;
 mod rebirth;
 mod recycle;
 mod refused;
 mod second;
+mod side_by_side;
 mod ttl;

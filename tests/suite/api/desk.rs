@@ -12,9 +12,12 @@ use phoenixd::api::{
     serve,
 };
 use phoenixd::reconcile::{
-    Health, ReplicaStatus, RequestId, RequestState, ServiceStatus, Stage, Status, Time, WaitingOn,
+    Health, Meddled, Meddling, ReplicaStatus, RequestId, RequestState, ServiceStatus, Stage,
+    Status, Time, WaitingOn,
 };
-use phoenixd::spec::{ContainerId, Generation, ProjectName, ReplicaName, Serial, ServiceName};
+use phoenixd::spec::{
+    ContainerId, Generation, NetworkName, ProjectName, ReplicaName, Serial, ServiceName,
+};
 use rustix::net::SocketAddrUnix;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -202,6 +205,7 @@ pub(super) fn service(wanted: u32, ready: u32, missing: u32) -> ServiceStatus {
         failures: 0,
         last_failure: None,
         waiting_on: None,
+        of: None,
     }
 }
 
@@ -235,6 +239,11 @@ pub(super) fn status() -> Status {
         ]),
         requests: BTreeMap::new(),
         engine_error: None,
+        refused: std::collections::BTreeMap::new(),
+        outside: vec![Meddling {
+            at: Time::from_boot(Duration::from_mins(16)),
+            what: Meddled::NetworkRemoved(NetworkName::new("shop_default")),
+        }],
         left: Vec::new(),
     }
 }

@@ -116,6 +116,9 @@ async fn the_status_arrives_as_it_is() {
       "engine_error": "no such host",
       "replicas": [],
       "unverified": [],
+      "outside": [
+        "network shop_default was removed from outside 40s ago"
+      ],
       "services": {
         "db": {
           "wanted": 3,

@@ -8,8 +8,13 @@
     reason = "tests fail by panicking"
 )]
 
+mod fuzz;
+mod hash;
 mod limits;
 mod properties;
+mod readable;
+mod schema;
+mod walls;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -36,8 +41,11 @@ impl Files for Host {
         let Ok(inside) = path.strip_prefix(WORKING_DIR) else {
             return Err(ReadError::NotFound);
         };
-        if inside == Path::new("secret.env") {
+        if inside == Path::new("secret.env") || inside == Path::new("others.key") {
             return Err(ReadError::Other("permission denied".to_owned()));
+        }
+        if inside == Path::new("keys") {
+            return Err(ReadError::Other("it is a directory".to_owned()));
         }
         if inside == Path::new("huge.env") {
             return Ok(vec![b'#'; (1 << 20) + 1]);
@@ -91,12 +99,14 @@ fn input(name: &str, text: impl Into<Vec<u8>>) -> Input {
         }],
         project_name: None,
         working_dir: PathBuf::from(WORKING_DIR),
+        current_dir: PathBuf::from(WORKING_DIR),
         environment: environment(),
+        profiles: Vec::new(),
     }
 }
 
 /// Loads a text as `compose.yaml`.
-fn load_text(text: &str) -> (Option<Project>, Vec<Diagnostic>) {
+pub(crate) fn load_text(text: &str) -> (Option<Project>, Vec<Diagnostic>) {
     load(&input("compose.yaml", text), &Host)
 }
 

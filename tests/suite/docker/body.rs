@@ -5,8 +5,8 @@ use std::sync::Arc;
 use insta::assert_snapshot;
 use phoenixd::docker::{Birth, body_json};
 use phoenixd::spec::{
-    ContainerSpec, Generation, HealthTest, Healthcheck, ImageRef, NetworkMode, ProjectName,
-    ReplicaName, Serial, ServiceName, SpecHash,
+    BornAfter, ContainerSpec, Generation, HealthTest, Healthcheck, ImageRef, NetworkMode,
+    ProjectName, ReplicaName, Serial, ServiceName, SpecHash,
 };
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ fn body(container: ContainerSpec) -> Value {
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
         image: None,
+        born_after: BornAfter::default(),
     })
 }
 
@@ -30,6 +31,10 @@ fn a_container_is_asked_for_as_compose_would() {
     assert_eq!(
         body["Labels"]["phoenixd.version"].take(),
         json!(env!("CARGO_PKG_VERSION"))
+    );
+    assert_eq!(
+        body["Labels"]["com.docker.compose.version"].take(),
+        json!(concat!("phoenixd-", env!("CARGO_PKG_VERSION")))
     );
     assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
 }
@@ -103,4 +108,31 @@ fn a_label_of_the_user_cannot_pretend_to_be_ours() {
         .take();
     assert_eq!(labels["phoenixd.service"], json!("web"));
     assert_eq!(labels["phoenixd.spec-hash"], json!("abc"));
+}
+
+#[test]
+fn a_replica_that_compose_is_told_nothing_of_is_listed_by_it_all_the_same() {
+    let labels = body(ContainerSpec::of_image(ImageRef::new("web:1")))["Labels"].take();
+    let compose: Vec<(&str, &str)> = labels
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix("com.docker.compose.")?, value)))
+        .filter(|(key, _)| *key != "version")
+        .map(|(key, value)| (key, value.as_str().unwrap()))
+        .collect();
+    // Without the hash compose v2 sees no container, without the files `docker compose ls` fails for all projects.
+    assert_eq!(
+        compose,
+        [
+            ("config-hash", "abc"),
+            ("container-number", "3"),
+            ("depends_on", ""),
+            ("oneoff", "False"),
+            ("project", "shop"),
+            ("project.config_files", ""),
+            ("project.working_dir", ""),
+            ("service", "web"),
+        ]
+    );
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use phoenixd::docker::{Birth, Docker, Engine, Error, Scope};
 use phoenixd::spec::{
-    ContainerId, ContainerSpec, Generation, ImageRef, Mount, MountSource, NetworkName, NetworkSpec,
-    ProjectName, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    BornAfter, ContainerId, ContainerSpec, Generation, ImageRef, Mount, MountSource, NetworkName,
+    NetworkSpec, ProjectName, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
 };
 use serde_json::{Value, json};
 
 use super::fake::{Fake, answer, refusal, silence, version};
 use super::inspect::running;
+use super::rich::rich;
 
 fn id() -> ContainerId {
     ContainerId::new("c".repeat(64))
@@ -26,6 +27,7 @@ fn birth(container: ContainerSpec) -> Birth {
         spec_hash: SpecHash::new("abc"),
         container: Arc::new(container),
         image: None,
+        born_after: BornAfter::default(),
     }
 }
 
@@ -209,6 +211,8 @@ async fn a_container_that_vanishes_while_it_is_listed_is_left_out() {
         project: ProjectName::new("shop"),
         networks: BTreeSet::from([NetworkName::new("needed"), NetworkName::new("missing")]),
         volumes: BTreeSet::new(),
+        originals: false,
+        dependencies: BTreeSet::new(),
     };
     let listing = docker.list(&scope).await.unwrap();
     assert_eq!(listing.containers.len(), 1);
@@ -316,7 +320,8 @@ fn front() -> NetworkSpec {
         driver_opts: BTreeMap::new(),
         internal: true,
         attachable: false,
-        enable_ipv6: false,
+        enable_ipv4: None,
+        enable_ipv6: None,
         ipam_driver: None,
         ipam_pools: Vec::new(),
         labels: BTreeMap::new(),
@@ -407,17 +412,23 @@ async fn what_an_older_engine_would_drop_in_silence_is_refused() {
                 name: VolumeName::new("shop_data"),
                 nocopy: false,
                 subpath: Some("web".to_owned()),
+                labels: BTreeMap::new(),
             },
             target: "/data".to_owned(),
             read_only: true,
+            consistency: None,
         }],
         ..ContainerSpec::of_image(ImageRef::new("web:1"))
     };
+    let mut unplaced = rich();
+    unplaced.files[0].path = None;
     for (container, engine, is_made) in [
         (&annotated, "1.42", false),
         (&annotated, "1.43", true),
         (&subpath, "1.44", false),
         (&subpath, "1.45", true),
+        // Of any engine: a mount without a source.
+        (&unplaced, "1.45", false),
     ] {
         let fake = Fake::new(move |asked| match asked {
             "GET /version" => version(engine, "1.12"),

@@ -142,6 +142,8 @@ async fn every_request_carries_the_version_of_the_api() {
         project: ProjectName::new("shop"),
         networks: std::collections::BTreeSet::new(),
         volumes: std::collections::BTreeSet::new(),
+        originals: false,
+        dependencies: std::collections::BTreeSet::new(),
     };
     docker.list(&scope).await.unwrap();
     assert_eq!(
@@ -289,4 +291,46 @@ async fn tls_without_a_usable_ca_says_which_file() {
             "{error:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_engine_on_another_kernel_or_behind_a_port_sees_no_files_of_this_host() {
+    let fake = Fake::new(|asked| match asked {
+        "GET /version" => version("1.41", "1.12"),
+        _ => answer(
+            200,
+            json!({"ID": "E:1", "DockerRootDir": "/var/lib/docker", "KernelVersion": "6.1.0-1-amd64"}),
+        ),
+    });
+    let proc = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(proc.path().join("sys/kernel")).unwrap();
+    let release = proc.path().join("sys/kernel/osrelease");
+    for (own, hidden) in [
+        (Some("6.1.0-1-amd64\n"), None),
+        (
+            Some("6.12.0-virt\n"),
+            Some("its host runs the kernel 6.1.0-1-amd64, this one 6.12.0-virt"),
+        ),
+        // What cannot be told is left to the engine, which refuses a mount whose source it does not find.
+        (Some(""), None),
+        (None, None),
+    ] {
+        match own {
+            Some(text) => std::fs::write(&release, text).unwrap(),
+            None => std::fs::remove_file(&release).unwrap(),
+        }
+        let endpoint = Endpoint {
+            proc_root: Some(proc.path().to_owned()),
+            ..fake.endpoint()
+        };
+        let docker = Docker::connect(&endpoint).await.unwrap();
+        let facts = docker.info().await.unwrap();
+        assert_eq!(docker.sees_no_files(&facts).as_deref(), hidden, "{own:?}");
+    }
+    let endpoint = Endpoint::parse("tcp://engine", &TlsSettings::default()).unwrap();
+    assert_eq!(endpoint.proc_root, None);
+    let docker = fake.connect().await.unwrap();
+    let facts = docker.info().await.unwrap();
+    let hidden = docker.sees_no_files(&facts);
+    assert_eq!(hidden.as_deref(), Some("it is reached over TCP"));
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use phoenixd::docker::spec_hash;
-use phoenixd::spec::{Attachment, ContainerSpec, ImageId, ImageRef, NetworkMode, NetworkName};
+use phoenixd::spec::{
+    Attachment, BlockIo, ContainerSpec, Content, ImageId, ImageRef, MountSource, NetworkMode,
+    NetworkName, Recursive,
+};
 
-use super::rich::{attachment, bind, rich, volume};
+use super::rich::{attachment, bind, image as image_mount, pairs, recursive, rich, volume};
 
 fn image() -> ImageId {
     ImageId::new(format!("sha256:{}", "1".repeat(64)))
@@ -16,7 +19,7 @@ fn image() -> ImageId {
 /// A change of this value replaces every replica of every user: it needs a note in the changelog.
 #[test]
 fn the_spec_hash_is_the_same_in_every_run_and_release() {
-    assert_snapshot!(spec_hash(&rich(), &image()), @"3d57dca65326735a5b4c679964e99cf4");
+    assert_snapshot!(spec_hash(&rich(), &image()), @"cbd2c41434c5dabdf9f9094a85f79092");
 }
 
 /// A change of one field.
@@ -46,6 +49,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         healthcheck: _,
         mounts: _,
         tmpfs: _,
+        files: _,
         network: _,
         dns: _,
         dns_search: _,
@@ -66,6 +70,11 @@ fn changes() -> Vec<(&'static str, Change)> {
         cpu_quota: _,
         cpu_period: _,
         cpuset: _,
+        cpu_count: _,
+        cpu_percent: _,
+        cpu_rt_period: _,
+        cpu_rt_runtime: _,
+        block_io: _,
         oom_score_adj: _,
         logging: _,
         read_only: _,
@@ -79,6 +88,8 @@ fn changes() -> Vec<(&'static str, Change)> {
         storage_opt: _,
         reach: _,
         identity: _,
+        // What compose is told of it is no part of what it is born from.
+        compose: _,
     } = rich();
     let mut changes: Vec<(&'static str, Change)> = vec![
         ("image", |c| c.image = ImageRef::new("web:2")),
@@ -118,6 +129,10 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("cpu_quota", |c| c.cpu_quota = None),
         ("cpu_period", |c| c.cpu_period = None),
         ("cpuset", |c| c.cpuset = None),
+        ("cpu_count", |c| c.cpu_count = None),
+        ("cpu_percent", |c| c.cpu_percent = None),
+        ("cpu_rt_period", |c| c.cpu_rt_period = None),
+        ("cpu_rt_runtime", |c| c.cpu_rt_runtime = None),
         ("oom_score_adj", |c| c.oom_score_adj = None),
         ("logging", |c| c.logging = None),
         ("read_only", |c| c.read_only = Some(false)),
@@ -134,8 +149,14 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("tmpfs", |c| c.tmpfs.clear()),
         ("tmpfs, options", |c| c.tmpfs[0].options.clear()),
         ("network", |c| c.network = NetworkMode::None),
+        ("files", |c| c.files.clear()),
+        ("files, target", |c| c.files[0].target.push('x')),
+        ("files, another digest", |c| {
+            c.files[0].path = Some("/run/phoenixd/other".to_owned());
+        }),
     ];
     changes.extend(mount_changes());
+    changes.extend(block_io_changes());
     changes.extend(network_changes());
     changes
 }
@@ -163,7 +184,64 @@ fn mount_changes() -> Vec<(&'static str, Change)> {
         ("mounts, subpath", |c| {
             c.mounts[6].source = volume("shop_part", true, Some("bus"));
         }),
-        ("mounts, anonymous", |c| drop(c.mounts.pop())),
+        ("mounts, labels", |c| {
+            if let MountSource::Volume { labels, .. } = &mut c.mounts[4].source {
+                *labels = pairs(&[("a", "b")]);
+            }
+        }),
+        ("mounts, anonymous", |c| drop(c.mounts.remove(7))),
+        ("mounts, anonymous, labels", |c| {
+            if let MountSource::Anonymous { labels, .. } = &mut c.mounts[7].source {
+                labels.clear();
+            }
+        }),
+        ("mounts, anonymous, nocopy", |c| {
+            if let MountSource::Anonymous { nocopy, .. } = &mut c.mounts[7].source {
+                *nocopy = false;
+            }
+        }),
+        ("mounts, recursive", |c| {
+            c.mounts[8].source = recursive(Recursive::Disabled);
+        }),
+        ("mounts, recursive, writable", |c| {
+            c.mounts[8].source = recursive(Recursive::Writable);
+        }),
+        ("mounts, recursive, enabled", |c| {
+            c.mounts[8].source = recursive(Recursive::Enabled);
+        }),
+        ("mounts, image", |c| {
+            c.mounts[9].source = image_mount(Some("sha256:3"), Some("bin"));
+        }),
+        ("mounts, image, subpath", |c| {
+            c.mounts[9].source = image_mount(Some("sha256:2"), None);
+        }),
+        ("mounts, consistency", |c| c.mounts[10].consistency = None),
+    ]
+}
+
+fn block_io(container: &mut ContainerSpec) -> &mut BlockIo {
+    container.block_io.get_or_insert_default()
+}
+
+fn block_io_changes() -> Vec<(&'static str, Change)> {
+    vec![
+        ("block_io", |c| c.block_io = None),
+        ("block_io, weight", |c| block_io(c).weight = None),
+        ("block_io, weights", |c| block_io(c).weights.clear()),
+        ("block_io, one weight", |c| {
+            block_io(c).weights[0].weight = 10;
+        }),
+        ("block_io, reads", |c| block_io(c).read_bytes.clear()),
+        ("block_io, writes", |c| block_io(c).write_bytes.clear()),
+        ("block_io, read rate", |c| {
+            block_io(c).read_bytes[0].rate = 1;
+        }),
+        ("block_io, read operations", |c| {
+            block_io(c).read_operations.clear();
+        }),
+        ("block_io, write operations", |c| {
+            block_io(c).write_operations.clear();
+        }),
     ]
 }
 
@@ -182,6 +260,9 @@ fn network_changes() -> Vec<(&'static str, Change)> {
         ("network, ipv6", |c| attachments(c)[0].ipv6 = None),
         ("network, link-local", |c| {
             attachments(c)[0].link_local_ips.clear();
+        }),
+        ("network, gw_priority", |c| {
+            attachments(c)[0].gw_priority = None;
         }),
         ("network, driver_opts", |c| {
             attachments(c)[0].driver_opts.clear();
@@ -214,6 +295,23 @@ fn the_spec_hash_changes_with_every_field() {
             unreachable!("{name} and {other} have the same hash");
         }
     }
+}
+
+/// Whoever may read the labels could else try contents until one fits.
+#[test]
+fn the_spec_hash_knows_a_secret_by_its_keyed_digest_alone() {
+    let mut other = rich();
+    other.files[0].content = Content::new(*b"another");
+    assert_eq!(spec_hash(&other, &image()), spec_hash(&rich(), &image()));
+}
+
+#[test]
+fn what_compose_is_told_is_not_in_the_spec_hash() {
+    let untold = ContainerSpec {
+        compose: None,
+        ..rich()
+    };
+    assert_eq!(spec_hash(&untold, &image()), spec_hash(&rich(), &image()));
 }
 
 #[test]

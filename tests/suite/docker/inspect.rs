@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use phoenixd::docker::{Engine, Error};
 use phoenixd::reconcile::{ContainerState, Health, Kernel, Observed};
-use phoenixd::spec::ContainerId;
+use phoenixd::spec::{ContainerId, FileDigest};
 use serde_json::{Value, json};
 
 use super::fake::{Fake, answer, version};
@@ -94,6 +94,10 @@ async fn an_inspection_is_read_whole() {
                 ),
                 spec_hash: "abc",
                 reach: None,
+                adopted: false,
+                born_after: BornAfter(
+                    {},
+                ),
             },
         ),
         state: Running,
@@ -110,7 +114,9 @@ async fn an_inspection_is_read_whole() {
             never_restarts: true,
             pids_limited: true,
             memory_limited: true,
+            files_read_only: true,
         },
+        files: {},
         networks: {
             "shop_back": Some(
                 fd00::3,
@@ -121,6 +127,26 @@ async fn an_inspection_is_read_whole() {
         },
     }
     "#);
+}
+
+#[tokio::test]
+async fn copies_of_secrets_are_known_by_their_paths_and_have_to_be_read_only() {
+    let digest = "0f".repeat(16);
+    let copy = format!("/run/phoenixd/shop/files/{}/{digest}", "a1".repeat(6));
+    let mount = |source: &str, read_only: Value| json!({"Type": "bind", "Source": source, "Target": "/x", "ReadOnly": read_only});
+    for (read_only, is_strong) in [
+        (json!(true), true),
+        (json!(false), false),
+        (Value::Null, false),
+    ] {
+        let mut body = running();
+        body["HostConfig"]["Mounts"] =
+            json!([mount("/srv/www", Value::Null), mount(&copy, read_only)]);
+        let observed = inspect(body).await;
+        let files: Vec<&str> = observed.files.iter().map(FileDigest::as_str).collect();
+        assert_eq!(files, [digest.as_str()]);
+        assert_eq!(observed.asked.files_read_only, is_strong);
+    }
 }
 
 #[tokio::test]

@@ -9,10 +9,14 @@
 )]
 
 mod body;
+mod build;
 mod calls;
 mod connect;
+mod dependencies;
 mod events;
 mod fake;
 mod hash;
+mod images;
 mod inspect;
+mod needs;
 mod rich;

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use phoenixd::spec::{
-    Attachment, ContainerSpec, HealthTest, Healthcheck, ImageRef, Logging, Mount, MountSource,
-    NetworkMode, NetworkName, Policy, Probe, Reach, TmpfsMount, Ulimit, VolumeName,
+    Attachment, BlockIo, ComposeMarks, ContainerSpec, Content, DeviceRate, DeviceWeight, FileKind,
+    FileMount, HealthTest, Healthcheck, ImageId, ImageRef, Logging, Mount, MountSource,
+    NetworkMode, NetworkName, Policy, Probe, Reach, Recursive, TmpfsMount, Ulimit, VolumeName,
 };
 
 pub(super) fn texts(items: &[&str]) -> Vec<String> {
@@ -28,6 +29,7 @@ pub(super) fn attachment(network: &str) -> Attachment {
         ipv6: None,
         link_local_ips: Vec::new(),
         driver_opts: BTreeMap::new(),
+        gw_priority: None,
     }
 }
 
@@ -36,6 +38,7 @@ fn mount(source: MountSource, target: &str, read_only: bool) -> Mount {
         source,
         target: target.to_owned(),
         read_only,
+        consistency: None,
     }
 }
 
@@ -50,6 +53,7 @@ pub(super) fn bind(
         create,
         selinux: selinux.map(str::to_owned),
         propagation: propagation.map(str::to_owned),
+        recursive: Recursive::Enabled,
     }
 }
 
@@ -58,6 +62,45 @@ pub(super) fn volume(name: &str, nocopy: bool, subpath: Option<&str>) -> MountSo
         name: VolumeName::new(name),
         nocopy,
         subpath: subpath.map(str::to_owned),
+        labels: BTreeMap::new(),
+    }
+}
+
+pub(super) fn image(id: Option<&str>, subpath: Option<&str>) -> MountSource {
+    MountSource::Image {
+        image: ImageRef::new("tools:1"),
+        id: id.map(ImageId::new),
+        subpath: subpath.map(str::to_owned),
+    }
+}
+
+/// A bind mount that says something of the mounts below it.
+pub(super) fn recursive(recursive: Recursive) -> MountSource {
+    MountSource::Bind {
+        path: "/srv/deep".to_owned(),
+        create: true,
+        selinux: None,
+        propagation: Some("rprivate".to_owned()),
+        recursive,
+    }
+}
+
+fn rate(path: &str, rate: i64) -> Vec<DeviceRate> {
+    let path = path.to_owned();
+    vec![DeviceRate { path, rate }]
+}
+
+fn block_io() -> BlockIo {
+    BlockIo {
+        weight: Some(300),
+        weights: vec![DeviceWeight {
+            path: "/dev/sda".to_owned(),
+            weight: 400,
+        }],
+        read_bytes: rate("/dev/sda", 1 << 20),
+        write_bytes: rate("/dev/sda", 2 << 20),
+        read_operations: rate("/dev/sda", 100),
+        write_operations: rate("/dev/sda", 200),
     }
 }
 
@@ -104,11 +147,38 @@ pub(super) fn rich() -> ContainerSpec {
             mount(volume("shop_data", false, None), "/data", false),
             mount(volume("shop_raw", true, None), "/raw", true),
             mount(volume("shop_part", true, Some("sub")), "/part", false),
-            mount(MountSource::Anonymous, "/scratch", false),
+            mount(
+                MountSource::Anonymous {
+                    nocopy: true,
+                    labels: pairs(&[("kept", "no")]),
+                },
+                "/scratch",
+                false,
+            ),
+            mount(recursive(Recursive::Readonly), "/deep", true),
+            mount(image(Some("sha256:2"), Some("bin")), "/tools", false),
+            Mount {
+                consistency: Some("cached".to_owned()),
+                ..mount(volume("shop_cached", true, None), "/cached", false)
+            },
         ],
         tmpfs: vec![TmpfsMount {
             target: "/tmp".to_owned(),
             options: texts(&["noexec", "size=64m"]),
+        }],
+        files: vec![FileMount {
+            kind: FileKind::Secret,
+            name: "pw".to_owned(),
+            target: "/run/secrets/pw".to_owned(),
+            mode: 0o440,
+            uid: Some(65_534),
+            gid: None,
+            content: Content::new(*b"hunter2"),
+            path: Some(format!(
+                "/run/phoenixd/shop/files/{}/{}",
+                "e".repeat(12),
+                "d".repeat(32)
+            )),
         }],
         network: NetworkMode::Networks(vec![
             Attachment {
@@ -116,6 +186,7 @@ pub(super) fn rich() -> ContainerSpec {
                 ipv6: Some("fd00::3".parse().unwrap()),
                 link_local_ips: vec!["169.254.1.1".parse().unwrap()],
                 driver_opts: pairs(&[("mtu", "1400")]),
+                gw_priority: Some(7),
                 ..attachment("shop_front")
             },
             attachment("shop_back"),
@@ -145,6 +216,11 @@ pub(super) fn rich() -> ContainerSpec {
         cpu_quota: Some(50_000),
         cpu_period: Some(100_000),
         cpuset: Some("0-1".to_owned()),
+        cpu_count: Some(2),
+        cpu_percent: Some(5000),
+        cpu_rt_period: Some(1_000_000),
+        cpu_rt_runtime: Some(95_000),
+        block_io: Some(block_io()),
         oom_score_adj: Some(100),
         logging: Some(Logging {
             driver: Some("json-file".to_owned()),
@@ -168,5 +244,15 @@ pub(super) fn rich() -> ContainerSpec {
             policy: Policy::STRICT,
         }),
         identity: true,
+        compose: Some(ComposeMarks {
+            config_hash: Some("5".repeat(64)),
+            image: Some(ImageId::new("sha256:77")),
+            files: vec![
+                "/srv/shop/compose.yaml".into(),
+                "/srv/shop/more.yaml".into(),
+            ],
+            working_dir: "/srv/shop".into(),
+            depends_on: texts(&["db:service_healthy:false", "cache:service_started:true"]),
+        }),
     }
 }

@@ -1,7 +1,7 @@
 //! How replicas come to be, and what is done when they do not.
 
 use insta::assert_snapshot;
-use phoenixd::reconcile::{Desired, Event, Health, Limits, World};
+use phoenixd::reconcile::{Desired, Event, Health, Limits, NetworkSeen, World};
 use phoenixd::spec::{NetworkName, Probe, ProjectName, SpecHash};
 
 use super::scenario::{Scenario, mins, secs, web};
@@ -45,8 +45,14 @@ fn networks_and_volumes_are_made_before_what_needs_them() {
 #[test]
 fn a_replica_is_attached_to_every_network_before_it_starts() {
     let mut desired = web();
-    desired.networks.push(NetworkName::new("shared"));
-    let mut scenario = Scenario::of(desired).start();
+    let shared = NetworkName::new("shared");
+    desired.networks.push(shared.clone());
+    let mut scenario = Scenario::of(desired);
+    scenario.networks.insert(NetworkSeen {
+        name: shared,
+        ours: false,
+    });
+    let mut scenario = scenario.start();
     assert_snapshot!(scenario.live(secs(5)), @r"
     0s create web-1 (generation 1): 0 of 1 replicas live
     0s connect web-1 to shared: birth

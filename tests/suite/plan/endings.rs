@@ -1,7 +1,7 @@
 //! How replicas go: unhealthy, dead, too many, nobody's, or all at a `down`.
 
 use insta::assert_snapshot;
-use phoenixd::reconcile::Desired;
+use phoenixd::reconcile::{Desired, Event, Listing};
 
 use super::scenario::{Scenario, mins, secs, web};
 
@@ -147,4 +147,37 @@ fn down_removes_volumes_when_asked_to() {
     0s remove volume p_data: `phoenixd down`
     ");
     assert!(scenario.finished());
+}
+
+#[test]
+fn an_older_word_that_a_replica_is_gone_does_not_let_a_listing_bring_it_back() {
+    let mut scenario = Scenario::of(web()).start();
+    scenario.live(mins(5));
+    let (id, listed) = {
+        let (id, observed) = scenario.containers.first_key_value().unwrap();
+        (id.clone(), observed.clone())
+    };
+    scenario.containers.clear();
+    // Looks that were asked for at these seconds, and arrive in this order.
+    let at = |second| scenario.now + secs(second);
+    let (early, middle, late) = (at(1), at(2), at(3));
+    scenario.now = at(4);
+    for asked_at in [late, early] {
+        let id = id.clone();
+        scenario.apply(Event::Seen {
+            asked_at,
+            id,
+            observed: None,
+        });
+    }
+    let listing = Listing {
+        containers: vec![listed],
+        ..Listing::default()
+    };
+    scenario.apply(Event::Listed {
+        asked_at: middle,
+        listing,
+    });
+    let rows = scenario.world.plan(scenario.now).status.replicas;
+    assert_eq!(rows, []);
 }

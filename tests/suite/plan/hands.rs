@@ -1,6 +1,6 @@
 //! The scenario's engine: it does at once what it is asked to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use phoenixd::reconcile::{
@@ -34,14 +34,19 @@ impl Scenario {
                 generation,
                 spec_hash,
                 image: _,
+                born_after,
             } => {
                 let identity = Identity {
                     replica: replica.clone(),
                     generation: *generation,
                     spec_hash: spec_hash.clone(),
                     reach: None,
+                    adopted: false,
+                    born_after: born_after.clone(),
                 };
-                let observed = self.container(format!("p-{replica}"), Some(identity));
+                let mut observed = self.container(format!("p-{replica}"), Some(identity));
+                let desired = self.wanted.get(&replica.service).unwrap();
+                observed.files.clone_from(&desired.files);
                 let id = observed.id.clone();
                 self.containers.insert(id.clone(), observed);
                 return Outcome::Done(self.sight(&id));
@@ -55,14 +60,7 @@ impl Scenario {
             }
             Action::Start { id, .. } => {
                 if let Some(message) = self.starts_fail.clone() {
-                    let failure = Failure {
-                        kind: FailureKind::Refused,
-                        message,
-                    };
-                    return Outcome::Failed {
-                        failure,
-                        sight: self.sight(id),
-                    };
+                    return self.fails(id, FailureKind::Refused, message);
                 }
                 let mut observed = self.containers.remove(id).unwrap();
                 observed.state = ContainerState::Running;
@@ -72,6 +70,8 @@ impl Scenario {
             }
             Action::Stop { subject, .. } => end(self.containers.get_mut(&subject.id).unwrap(), 0),
             Action::Remove { subject } => drop(self.containers.remove(&subject.id)),
+            Action::Compare { id, .. } => return self.compare(id),
+            Action::Rename { id, name, .. } => self.rename(id, name),
             Action::Look { .. } | Action::Drain { .. } => {}
         }
         Outcome::Done(
@@ -79,6 +79,29 @@ impl Scenario {
                 .container()
                 .map_or(Sight::Nothing, |id| self.sight(id)),
         )
+    }
+
+    fn compare(&mut self, id: &ContainerId) -> Outcome {
+        match self.differs.clone() {
+            None => Outcome::Done(self.sight(id)),
+            Some(message) => self.fails(id, FailureKind::Differs, message),
+        }
+    }
+
+    fn fails(&mut self, id: &ContainerId, kind: FailureKind, message: String) -> Outcome {
+        Outcome::Failed {
+            failure: Failure { kind, message },
+            sight: self.sight(id),
+        }
+    }
+
+    fn rename(&mut self, id: &ContainerId, name: &str) {
+        let is_taken = |other: &Observed| other.name == name && other.id != *id;
+        assert!(
+            !self.containers.values().any(is_taken),
+            "the name {name} is taken"
+        );
+        name.clone_into(&mut self.containers.get_mut(id).unwrap().name);
     }
 
     pub(super) fn sight(&mut self, id: &ContainerId) -> Sight {
@@ -117,7 +140,9 @@ impl Scenario {
                 never_restarts: true,
                 pids_limited: true,
                 memory_limited: true,
+                files_read_only: true,
             },
+            files: BTreeSet::new(),
             networks: BTreeMap::from([(NetworkName::new("p_default"), None)]),
         }
     }
@@ -134,6 +159,7 @@ impl Scenario {
             no_new_privs: true,
             seccomp: 2,
             uid: 65_534,
+            files_read_only: true,
         };
         observed.kernel = Kernel::Read {
             facts,

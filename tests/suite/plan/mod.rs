@@ -2,9 +2,13 @@
 //! core's interface.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod adopted;
 mod births;
+mod depends;
 mod endings;
+mod files;
 mod hands;
+mod outside;
 mod reach;
 mod recycling;
 mod restarts;

@@ -102,3 +102,22 @@ fn an_orphan_of_an_earlier_supervisor_leaves_the_table_before_it_is_stopped() {
     assert_snapshot!(scenario.live(secs(5)), @"      0s drain web-7: its service is not in the file");
     assert_snapshot!(scenario.plan(), @"web-7 draining waits: the edge to confirm the switch");
 }
+
+#[test]
+fn a_recycle_that_is_asked_for_before_the_first_listing_is_about_what_is_there() {
+    let mut scenario = Scenario::of(web()).with_running(1, "one", mins(10));
+    let wanted = scenario.wanted.clone();
+    scenario.apply(Event::Wanted(wanted));
+    scenario.recycle();
+    assert_eq!(scenario.request(), "Some(Pending(0))");
+    scenario.list();
+    assert_eq!(scenario.request(), "Some(Pending(1))");
+    assert_snapshot!(scenario.live(secs(1)), @r"
+    0s create web-2 (generation 1): replaces web-1: recycle was asked for
+    0s start web-2: birth
+    0s drain web-1: recycle was asked for
+    0s stop web-1: drained: recycle was asked for
+    0s remove web-1: recycle was asked for
+    ");
+    assert_eq!(scenario.request(), "Some(Done)");
+}

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Command, ContainerState, Desired, EdgeReport, Event, Health, Identity, Limits, Listing,
-    NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen, World,
+    Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Health, Identity,
+    Limits, Listing, NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen,
+    World,
 };
 use phoenixd::spec::{
-    ContainerId, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy, Probe, ProbeSetting,
-    ProjectName, Published, Reach, ReplicaName, Serial, ServiceName, SpecHash, VolumeName,
+    BornAfter, ContainerId, FileDigest, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy,
+    Probe, ProbeSetting, ProjectName, Published, Reach, ReplicaName, Serial, ServiceName, SpecHash,
+    VolumeName,
 };
 
 use super::hands::end;
@@ -36,7 +38,11 @@ pub(super) struct Scenario {
     pub(super) edge_works: bool,
     pub(super) unhealthy: BTreeSet<String>,
     pub(super) starts_fail: Option<String>,
+    /// What a comparison with the original finds.
+    pub(super) differs: Option<String>,
     pub(super) weak: bool,
+    /// What docker compose runs.
+    pub(super) dependencies: Vec<DependencySeen>,
     pub(super) ids: u64,
 }
 
@@ -66,6 +72,9 @@ pub(super) fn web() -> Desired {
         networks: vec![NetworkName::new("p_default")],
         makes_networks: BTreeSet::new(),
         makes_volumes: BTreeSet::new(),
+        adopted: None,
+        depends_on: BTreeMap::new(),
+        files: BTreeSet::new(),
     }
 }
 
@@ -102,7 +111,9 @@ impl Scenario {
             edge_works: true,
             unhealthy: BTreeSet::new(),
             starts_fail: None,
+            differs: None,
             weak: false,
+            dependencies: Vec::new(),
             ids: 0,
         }
     }
@@ -110,6 +121,17 @@ impl Scenario {
     /// A host without the project's network.
     pub(super) fn without_network(mut self) -> Self {
         self.networks.clear();
+        self
+    }
+
+    /// A further service, which publishes no port.
+    pub(super) fn with_service(mut self, name: &str, change: impl FnOnce(&mut Desired)) -> Self {
+        let mut desired = Desired {
+            published: Vec::new(),
+            ..web()
+        };
+        change(&mut desired);
+        self.wanted.insert(ServiceName::new(name), desired);
         self
     }
 
@@ -122,6 +144,8 @@ impl Scenario {
             generation: Generation(1),
             spec_hash: SpecHash::new(spec_hash),
             reach: None,
+            adopted: false,
+            born_after: BornAfter::default(),
         };
         let mut observed = self.container(format!("p-web-{serial}"), Some(identity));
         observed.state = ContainerState::Running;
@@ -162,6 +186,15 @@ impl Scenario {
         asked.chain(led).collect::<Vec<_>>().join("\n")
     }
 
+    /// Which copies of secrets have to stay.
+    pub(super) fn files(&self) -> String {
+        let Some(files) = self.world.plan(self.now).files else {
+            return "unknown".to_owned();
+        };
+        let names: Vec<&str> = files.iter().map(FileDigest::as_str).collect();
+        names.join(" ")
+    }
+
     /// A container that carries the project's label, and is no replica.
     pub(super) fn with_stray(mut self, name: &str) -> Self {
         let observed = self.container(name.to_owned(), None);
@@ -182,6 +215,7 @@ impl Scenario {
             containers: self.containers.values().cloned().collect(),
             networks: self.networks.clone(),
             volumes: self.volumes.clone(),
+            dependencies: self.dependencies.clone(),
         };
         let asked_at = self.now;
         self.apply(Event::Listed { asked_at, listing });
@@ -191,9 +225,29 @@ impl Scenario {
         self.world.apply(self.now, event);
     }
 
+    /// The supervisor is killed, and the next one starts; what the engine has is all that it knows.
+    pub(super) fn restart(&mut self) {
+        self.world = World::new(
+            ProjectName::new("p"),
+            Limits {
+                births: 4,
+                calls: 8,
+            },
+        );
+        let wanted = self.wanted.clone();
+        self.apply(Event::Wanted(wanted));
+        self.list();
+        self.confirm();
+    }
+
     /// The file changes.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Desired)) {
-        let desired = self.wanted.get_mut(&ServiceName::new("web")).unwrap();
+        self.change_of("web", change);
+    }
+
+    /// The same for another service.
+    pub(super) fn change_of(&mut self, service: &str, change: impl FnOnce(&mut Desired)) {
+        let desired = self.wanted.get_mut(&ServiceName::new(service)).unwrap();
         change(desired);
         let wanted = self.wanted.clone();
         self.apply(Event::Wanted(wanted));
@@ -260,6 +314,12 @@ impl Scenario {
         self.apply(event);
     }
 
+    /// The engine tells of a signal to it.
+    pub(super) fn signalled(&mut self, replica: &str) {
+        let id = self.id_of(replica);
+        self.apply(Event::Signalled { id });
+    }
+
     /// Docker's own health status, as the next inspection will tell.
     pub(super) fn health(&mut self, replica: &str, health: Health) {
         let id = self.id_of(replica);
@@ -294,8 +354,8 @@ impl Scenario {
                 .waiting_on
                 .as_ref()
                 .filter(|_| !acts)
-                .map(|on| on.describe(self.now));
-            lines.extend(waits.map(|on| format!("{} {} waits: {on}", row.replica, row.stage)));
+                .map(|on| on.sentence(format!("{} {}", row.replica, row.stage), self.now));
+            lines.extend(waits);
         }
         for (name, service) in &step.status.services {
             let acts = step.actions.iter().any(|planned| matches!(&planned.action, Action::Create { replica, .. } if replica.service == *name));
@@ -303,8 +363,8 @@ impl Scenario {
                 .waiting_on
                 .as_ref()
                 .filter(|_| !acts)
-                .map(|on| on.describe(self.now));
-            lines.extend(waits.map(|on| format!("{name} waits: {on}")));
+                .map(|on| on.sentence(name, self.now));
+            lines.extend(waits);
         }
         lines.join("\n")
     }
@@ -358,6 +418,19 @@ impl Scenario {
         }
         self.now = end;
         lines.join("\n")
+    }
+
+    /// Carries out so many actions of what is planned now, and no more.
+    pub(super) fn act(&mut self, mut actions: usize, lines: &mut Vec<String>) {
+        for _ in 0..100 {
+            let mut step = self.world.plan(self.now);
+            step.actions.truncate(actions);
+            actions -= step.actions.len();
+            let begin = self.now;
+            if !self.carry_out(step, begin, lines) && !self.probe_all() {
+                break;
+            }
+        }
     }
 
     /// Publishes and carries out; whether anything changed.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use phoenixd::reconcile::{Command, ContainerState, Event, RequestId, Time};
 use phoenixd::spec::{ContainerId, ImageId, ServiceName, SpecHash};
 
+use super::compose::Compose;
 use super::engine::CallFaults;
 use super::rng::Rng;
 use super::run::{Ev, Sim};
-use super::setup::{Defect, Quality};
+use super::setup::{Defect, Quality, Setup};
 
 /// A kind of fault, or of what people do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -37,8 +38,15 @@ pub(super) enum Fault {
     SlowStarts,
     SlowStops,
     ImageMoves,
+    /// docker compose does something with what phoenixes depend on.
+    Compose,
+    /// `docker compose down` with everything of the project in it, then perhaps `docker compose up`.
+    ComposeDown,
+    /// A network that nothing runs on is removed, perhaps one that somebody else has to make again.
+    NetworkRemoved,
 }
 
+/// Those that every seed may have.
 const ALL: [Fault; 23] = [
     Fault::CallsFail,
     Fault::EngineGone,
@@ -64,6 +72,8 @@ const ALL: [Fault; 23] = [
     Fault::SlowStops,
     Fault::ImageMoves,
 ];
+/// Those that are drawn apart, so that the other seeds stay what they are.
+const MEDDLING: [Fault; 2] = [Fault::ComposeDown, Fault::NetworkRemoved];
 
 /// What goes wrong in one run.
 #[derive(Debug)]
@@ -80,11 +90,13 @@ pub(super) struct Chaos {
     /// Services that left the file for a while.
     away: Vec<(ServiceName, phoenixd::reconcile::Desired)>,
     strangers: Vec<ContainerId>,
+    /// What only labels mode knows of, drawn by itself.
+    adopted: Rng,
 }
 
 impl Chaos {
     /// What goes wrong in this seed.
-    pub(super) fn of_seed(seed: u64) -> Self {
+    pub(super) fn of_seed(seed: u64, setup: &Setup) -> Self {
         let mut rng = Rng::stream(seed, "chaos");
         let calm = rng.chance(120);
         let share = rng.one([150, 300, 600]);
@@ -92,10 +104,18 @@ impl Chaos {
             .into_iter()
             .filter(|_| rng.chance(share) && !calm)
             .collect();
+        let mut meddling = Rng::stream(seed, "meddling");
+        let meddles = MEDDLING
+            .into_iter()
+            .filter(|_| meddling.chance(150) && !calm);
+        // Drawn apart, as the dependencies are.
+        let depends = !setup.of_compose().is_empty();
+        let compose = (depends && !calm && Rng::stream(seed, "chaos of compose").chance(600))
+            .then_some(Fault::Compose);
         let pace = Duration::from_millis(rng.one([400, 4000, 15_000, 60_000, 200_000]));
         Self {
             rng,
-            kinds: kinds.into_iter().collect(),
+            kinds: kinds.into_iter().chain(meddles).chain(compose).collect(),
             pace,
             on: true,
             edge_slow_until: Time::BOOT,
@@ -105,6 +125,7 @@ impl Chaos {
             requests: 0,
             away: Vec::new(),
             strangers: Vec::new(),
+            adopted: Rng::stream(seed, "adopted chaos"),
         }
     }
 
@@ -132,26 +153,29 @@ impl Sim {
         }
     }
 
+    /// Calls fail in some ways from now on, or in none any more.
+    fn fail_calls(&mut self) {
+        let rng = &mut self.chaos.rng;
+        let faults = CallFaults {
+            refused: rng.one([0, 0, 50, 300]),
+            before: rng.one([0, 30, 200]),
+            after: rng.one([0, 30, 200]),
+            late: rng.one([0, 10, 50]),
+            slow: rng.one([0, 50, 200]),
+        };
+        let faults = if rng.chance(400) {
+            CallFaults::default()
+        } else {
+            faults
+        };
+        self.engine.lock().faults = faults;
+    }
+
     fn strike(&mut self, fault: Fault) {
         let now = self.now;
         let minute = |rng: &mut Rng| now + rng.ms(1000, 60_000);
         match fault {
-            Fault::CallsFail => {
-                let rng = &mut self.chaos.rng;
-                let faults = CallFaults {
-                    refused: rng.one([0, 0, 50, 300]),
-                    before: rng.one([0, 30, 200]),
-                    after: rng.one([0, 30, 200]),
-                    late: rng.one([0, 10, 50]),
-                    slow: rng.one([0, 50, 200]),
-                };
-                let faults = if rng.chance(400) {
-                    CallFaults::default()
-                } else {
-                    faults
-                };
-                self.engine.lock().faults = faults;
-            }
+            Fault::CallsFail => self.fail_calls(),
             Fault::EngineGone => {
                 let until = minute(&mut self.chaos.rng);
                 self.engine.lock().down_until = until;
@@ -199,8 +223,14 @@ impl Sim {
                 self.suspend(span);
                 self.judge.disturbed(self.now);
             }
+            Fault::ComposeDown | Fault::NetworkRemoved => self.meddle(fault),
             Fault::HintsLost => self.chaos.hints_lost_until = minute(&mut self.chaos.rng),
             Fault::EdgeSlow => self.chaos.edge_slow_until = minute(&mut self.chaos.rng),
+            Fault::Compose => {
+                let mut rng = self.chaos.rng.clone();
+                self.strike_compose(&mut rng);
+                self.chaos.rng = rng;
+            }
             Fault::AnswersLate => self.chaos.answers_late_until = minute(&mut self.chaos.rng),
         }
     }
@@ -259,6 +289,55 @@ impl Sim {
                     self.at(span, Ev::Thaw(id));
                 }
             }
+        }
+    }
+
+    fn meddle(&mut self, fault: Fault) {
+        match fault {
+            Fault::ComposeDown => self.compose_down(),
+            _ => self.remove_a_network(),
+        }
+    }
+
+    /// Everything that runs is stopped and removed, then what networks nothing runs on; compose may be back at once, and
+    /// make the network its own.
+    fn compose_down(&mut self) {
+        let now = self.now;
+        let comes_back = self.chaos.rng.chance(500);
+        let mut shared = self.engine.lock();
+        let host = &mut shared.host;
+        let all: Vec<ContainerId> = host
+            .containers
+            .values()
+            .filter(|container| container.labelled)
+            .map(|container| container.id.clone())
+            .collect();
+        for id in all {
+            if let Some(container) = host.containers.get_mut(&id) {
+                container.bad_since = Some(now);
+            }
+            host.hints.push((id.clone(), "kill"));
+            host.vanish(&id);
+        }
+        for network in self.setup.networks.values().filter(|net| !net.external) {
+            drop(host.remove_network(&network.name));
+            if comes_back {
+                host.add_network(network.name.clone(), false);
+            }
+        }
+        drop(shared);
+        for service in self.setup.of_compose() {
+            self.compose(&Compose::Remove(service.clone()));
+            let back = self.chaos.rng.ms(500, 60_000);
+            self.at(back, Ev::Compose(Compose::Up(service)));
+        }
+    }
+
+    fn remove_a_network(&mut self) {
+        let names: Vec<_> = self.setup.networks.keys().cloned().collect();
+        if let Some(name) = self.chaos.rng.pick(&names) {
+            // In use, and so refused, most of the time.
+            drop(self.engine.lock().host.remove_network(name));
         }
     }
 
@@ -331,6 +410,9 @@ impl Sim {
                 ]));
             }
         }
+        if self.setup.is_adopted(&service) && self.chaos.adopted.chance(300) {
+            quality.fault = Some(Defect::Differs);
+        }
         self.setup.qualities.insert(hash, quality);
         self.engine.lock().host.qualities = self.setup.qualities.clone();
     }
@@ -341,13 +423,11 @@ impl Sim {
             return;
         };
         match fault {
+            // A unit is one container, for as long as there is one.
+            Fault::Scale | Fault::ServiceLeaves if self.setup.is_adopted(&service) => {}
             Fault::NewGeneration => {
-                self.chaos.revision += 1;
-                let hash = SpecHash::new(format!("{service}@{}", self.chaos.revision));
-                self.setup.qualities.insert(hash.clone(), Quality::good());
-                if let Some(desired) = self.setup.wanted.get_mut(&service) {
-                    desired.spec_hash = hash;
-                }
+                self.new_generation(&service);
+                return;
             }
             Fault::Scale => {
                 let replicas = u32::try_from(self.chaos.rng.one([0, 1, 1, 2, 3, 4])).unwrap_or(1);
@@ -362,6 +442,17 @@ impl Sim {
                     self.chaos.away.push((service, desired));
                 }
             }
+        }
+        self.rewant();
+    }
+
+    /// The definition of a service changes.
+    pub(super) fn new_generation(&mut self, service: &ServiceName) {
+        self.chaos.revision += 1;
+        let hash = SpecHash::new(format!("{service}@{}", self.chaos.revision));
+        self.setup.qualities.insert(hash.clone(), Quality::good());
+        if let Some(desired) = self.setup.wanted.get_mut(service) {
+            desired.spec_hash = hash;
         }
         self.rewant();
     }
@@ -395,6 +486,9 @@ impl Sim {
         {
             let mut shared = self.engine.lock();
             shared.faults = CallFaults::default();
+            for network in self.setup.networks.values().filter(|net| net.external) {
+                shared.host.add_network(network.name.clone(), false);
+            }
             shared.down_until = shared.down_until.min(now);
             for container in shared.host.containers.values_mut() {
                 if container.quality.fault == Some(Defect::Flaps) {
@@ -402,6 +496,7 @@ impl Sim {
                 }
             }
         }
+        self.heal_compose();
         self.judge.disturbed(now);
         self.rewant();
     }

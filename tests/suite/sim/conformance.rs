@@ -1,6 +1,6 @@
 //! The simulated engine keeps every promise that a real one keeps.
 
-use phoenixd::spec::{ImageRef, ProjectName};
+use phoenixd::spec::{ContainerId, ImageRef, ProjectName, ServiceName};
 
 use super::engine::{IMAGE, SimEngine};
 use crate::conformance::{Fixture, promises};
@@ -24,6 +24,23 @@ impl Fixture for Simulated {
 
     fn image(&self) -> ImageRef {
         ImageRef::new(IMAGE)
+    }
+
+    async fn compose_up(&self, service: &ServiceName, is_one_off: bool) -> ContainerId {
+        let id = {
+            let mut shared = self.0.lock();
+            let id = shared.host.create_of_compose(service).unwrap();
+            let container = shared.host.containers.get_mut(&id).unwrap();
+            // Nothing tells of what `docker compose run` makes.
+            container.compose = container.compose.take().filter(|_| !is_one_off);
+            if let Some(of) = &mut container.compose {
+                of.has_healthcheck = false;
+            }
+            shared.host.start_of_compose(&id);
+            shared.tell();
+            id
+        };
+        std::future::ready(id).await
     }
 }
 

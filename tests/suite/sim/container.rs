@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use phoenixd::reconcile::{Asked, ContainerState, Health, Identity, Kernel, Observed, Time};
-use phoenixd::spec::{ContainerId, ImageId, KernelFacts, NetworkName, ServiceName, VolumeName};
+use phoenixd::spec::{
+    ContainerId, FileDigest, ImageId, KernelFacts, NetworkName, ServiceName, VolumeName,
+};
 
+use super::compose::OfCompose;
 use super::setup::{Defect, Quality};
 
 /// While the runtime becomes the program, the kernel tells of the runtime.
@@ -35,7 +38,12 @@ pub(super) struct Container {
     pub(super) quality: Quality,
     /// A human or a fault of the engine had a hand in it.
     pub(super) meddled: bool,
+    /// The name that it is to take over, as its marks say.
+    pub(super) marked: Option<String>,
+    /// It is docker compose's.
+    pub(super) compose: Option<OfCompose>,
     pub(super) volumes: BTreeSet<VolumeName>,
+    pub(super) files: BTreeSet<FileDigest>,
     pub(super) networks: BTreeMap<NetworkName, Option<IpAddr>>,
 }
 
@@ -54,6 +62,7 @@ impl Container {
                     no_new_privs: !runtime,
                     seccomp: 2,
                     uid: if runtime { 0 } else { 65_534 },
+                    files_read_only: true,
                 };
                 Kernel::Read { facts, at: now }
             }
@@ -76,9 +85,18 @@ impl Container {
                 never_restarts: true,
                 pids_limited: true,
                 memory_limited: true,
+                files_read_only: true,
             },
+            files: self.files.clone(),
             networks: self.networks.clone(),
         }
+    }
+
+    /// docker compose made it.
+    pub(super) fn is_original(&self) -> bool {
+        self.identity
+            .as_ref()
+            .is_some_and(|identity| identity.replica.is_original())
     }
 
     pub(super) fn service(&self) -> Option<&ServiceName> {

@@ -1,6 +1,8 @@
 //! Checkers of what phoenixd decides: tables, births, drains, stops. Part of the judge.
 
-use phoenixd::reconcile::{Action, Reason, Routes, Time};
+use std::collections::BTreeSet;
+
+use phoenixd::reconcile::{Action, Desired, Reason, Routes, Time};
 use phoenixd::spec::{ContainerId, ReplicaName};
 
 use super::edge::{Edge, backends};
@@ -73,6 +75,7 @@ impl Judge {
         reason: &Reason,
     ) {
         self.expiry |= super::seeds::is_expiry(reason);
+        self.begins_with_dependencies(now, host, action, reason);
         if action.container().is_some_and(|id| self.gone.contains(id)) {
             self.fail(
                 now,
@@ -88,20 +91,32 @@ impl Judge {
         match action {
             Action::Create { replica, .. } => self.begins_birth(now, host, replica),
             Action::Drain { replica, id } => {
+                if replica.is_original() {
+                    self.begins_end_of_original(now, replica);
+                }
                 self.begins_drain(now, host, published, replica, id, reason);
             }
             Action::Stop { subject, .. } => {
+                if let Some(original) = subject.replica.as_ref().filter(|r| r.is_original()) {
+                    self.begins_end_of_original(now, original);
+                }
                 if subject.replica.is_some() {
                     self.begins_stop(now, host, edge, &subject.id);
                 }
                 self.stopped.insert(subject.id.clone());
             }
+            Action::Remove { subject } => {
+                if let Some(replica) = &subject.replica {
+                    self.begins_removal(now, host, replica, &subject.id);
+                }
+            }
             Action::CreateNetwork(_)
             | Action::CreateVolume(_)
             | Action::Connect { .. }
             | Action::Start { .. }
+            | Action::Compare { .. }
+            | Action::Rename { .. }
             | Action::Look { .. }
-            | Action::Remove { .. }
             | Action::RemoveNetwork(_)
             | Action::RemoveVolume(_) => {}
         }
@@ -141,7 +156,7 @@ impl Judge {
             );
             return;
         };
-        let limit = desired.replicas + desired.phoenix.surge;
+        let limit = live_limit(desired);
         let creating = self
             .creating
             .iter()
@@ -178,34 +193,12 @@ impl Judge {
         id: &ContainerId,
         reason: &Reason,
     ) {
-        let own_will = match reason {
-            Reason::Expired { .. }
-            | Reason::NewGeneration { .. }
-            | Reason::ImageMoved
-            | Reason::Commanded(_)
-            | Reason::Unhealthy { .. }
-            | Reason::NeverReady { .. }
-            | Reason::Excess { .. } => true,
-            Reason::Ended { .. }
-            | Reason::Weaker { .. }
-            | Reason::Overdue
-            | Reason::Orphan
-            | Reason::Down => false,
-            Reason::Needed
-            | Reason::Missing { .. }
-            | Reason::Replaces { .. }
-            | Reason::Birth
-            | Reason::Pace
-            | Reason::Stray
-            | Reason::Drained { .. } => {
-                self.fail(
-                    now,
-                    "reasons",
-                    format!("{replica} is drained because of {reason}"),
-                );
-                false
-            }
-        };
+        let own_will = is_own_will(reason);
+        if own_will.is_none() {
+            let text = format!("{replica} is drained because of {reason}");
+            self.fail(now, "reasons", text);
+        }
+        let own_will = own_will == Some(true);
         let desired = self.wanted.get(&replica.service);
         let surge = desired.map_or(0, |desired| desired.phoenix.surge);
         let wanted = desired.map_or(0, |desired| desired.replicas);
@@ -227,7 +220,16 @@ impl Judge {
                 && !drained_before.contains_key(&c.id)
         };
         let others: Vec<&Container> = host.containers.values().filter(of_service).collect();
-        let staying = others.iter().filter(|c| in_table(&c.id)).count();
+        // By the table and what was told: whom somebody else removed just now, nobody knows to be gone.
+        let staying: BTreeSet<&ContainerId> = published
+            .into_iter()
+            .flat_map(backends)
+            .filter(|backend| backend.replica.service == replica.service)
+            .map(|backend| &backend.container_id)
+            .filter(|other| *other != id && !drained_before.contains_key(*other))
+            .filter(|other| !self.gone.contains(*other))
+            .collect();
+        let staying = staying.len();
         let unwell = others
             .iter()
             .filter(|c| {
@@ -245,6 +247,33 @@ impl Judge {
                 "{replica} leaves ({reason}), {staying} stay in rotation, {wanted} are wanted"
             );
             self.fail(now, if staying == 0 { "I1" } else { "I13" }, text);
+        }
+    }
+
+    /// I9 of labels mode: an original is touched only after a replica was found equal to it.
+    fn begins_end_of_original(&mut self, now: Time, original: &ReplicaName) {
+        if !self.compared.contains(&original.service) {
+            let text = format!("{original} is ended, and nothing was found equal to it");
+            self.fail(now, "adopted", text);
+        }
+    }
+
+    /// I6 of labels mode: what is known of a unit stands in the labels of its containers, so one stays.
+    fn begins_removal(&mut self, now: Time, host: &Host, replica: &ReplicaName, id: &ContainerId) {
+        let is_unit = self
+            .wanted
+            .get(&replica.service)
+            .is_some_and(|desired| desired.adopted.is_some());
+        let mut others = host.containers.values().filter(|container| {
+            container.service() == Some(&replica.service) && container.id != *id
+        });
+        if is_unit
+            && !self.is_down
+            && others.next().is_none()
+            && now.since(self.disturbed_at) > NOTICED
+        {
+            let text = format!("{replica} is removed, and was the last of its unit");
+            self.fail(now, "adopted", text);
         }
     }
 
@@ -279,6 +308,42 @@ impl Judge {
             );
             self.fail(now, "I9", text);
         }
+    }
+}
+
+/// How many may live. Of what only one can hold at a time, the next one is made before the last one ends.
+pub(super) fn live_limit(desired: &Desired) -> u32 {
+    let ahead = desired.adopted.is_some() && desired.phoenix.surge == 0;
+    desired.replicas + desired.phoenix.surge + u32::from(ahead)
+}
+
+/// Whether phoenixd does it by its own will; `None` for what is no reason to drain anything.
+fn is_own_will(reason: &Reason) -> Option<bool> {
+    match reason {
+        Reason::Expired { .. }
+        | Reason::NewGeneration { .. }
+        | Reason::ImageMoved
+        | Reason::DependencyUpdated { .. }
+        | Reason::Commanded(_)
+        | Reason::Unhealthy { .. }
+        | Reason::NeverReady { .. }
+        | Reason::Excess { .. } => Some(true),
+        Reason::Ended { .. }
+        | Reason::Weaker { .. }
+        | Reason::Overdue
+        | Reason::Orphan
+        | Reason::Down => Some(false),
+        Reason::Needed
+        | Reason::RemovedFromOutside
+        | Reason::Missing { .. }
+        | Reason::Replaces { .. }
+        | Reason::WithoutOptional { .. }
+        | Reason::Birth
+        | Reason::Pace
+        | Reason::HandedOn
+        | Reason::Differs { .. }
+        | Reason::Stray
+        | Reason::Drained { .. } => None,
     }
 }
 

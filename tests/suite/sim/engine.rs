@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
-use phoenixd::docker::{Birth, Engine, Error, Hint, Scope};
-use phoenixd::reconcile::{Identity, Listing, Observed, Time};
+use phoenixd::adopt::{self, Examined, Value};
+use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Scope, read_value};
+use phoenixd::reconcile::{DependencySeen, Identity, Listing, Observed, Time};
 use phoenixd::spec::{
-    Attachment, ContainerId, ImageFacts, ImageId, ImageRef, MountSource, NetworkName, NetworkSpec,
-    ProjectName, VolumeName, VolumeSpec,
+    Attachment, ContainerId, FileDigest, FileMount, ImageFacts, ImageId, ImageRef, MountSource,
+    NetworkName, NetworkSpec, ProjectName, ServiceName, VolumeName, VolumeSpec,
 };
 
-use super::host::{Happening, Host, Refusal};
+use super::host::{Container, Happening, Host, Refusal};
 use super::rng::Rng;
+use super::setup::Defect;
 
 /// The only image that there is.
 pub(super) const IMAGE: &str = "image";
@@ -45,10 +47,17 @@ pub(super) struct Shared {
     pub(super) instant: bool,
     /// What became of the calls.
     pub(super) faulted: u64,
-    pub(super) subscribers: Vec<UnboundedSender<Result<Hint, Error>>>,
+    pub(super) subscribers: Vec<(About, UnboundedSender<Result<Hint, Error>>)>,
     /// Containers that were made through the API, in order.
     pub(super) births: VecDeque<ContainerId>,
     rng: Rng,
+}
+
+/// Whose events a subscriber wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum About {
+    Project,
+    Dependencies(BTreeSet<ServiceName>),
 }
 
 /// How often calls fail, in thousandths.
@@ -71,14 +80,18 @@ pub(super) struct CallFaults {
 pub(super) enum Effect {
     Create {
         name: String,
-        identity: Identity,
+        identity: Box<Identity>,
         image: Option<ImageId>,
         network: Option<NetworkName>,
         volumes: BTreeSet<VolumeName>,
+        marked: Option<String>,
+        files: BTreeSet<FileDigest>,
     },
     Connect(ContainerId, NetworkName),
     Start(ContainerId),
     Remove(ContainerId),
+    RemoveOriginal(ContainerId),
+    Rename(ContainerId, String),
     CreateNetwork(NetworkName),
     RemoveNetwork(NetworkName),
     CreateVolume(VolumeName),
@@ -242,17 +255,27 @@ impl Shared {
     }
 
     /// Tells the subscribers what happened; the simulation takes the hints itself, in its own time.
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         if !self.instant {
             return;
         }
         for (id, action) in std::mem::take(&mut self.host.hints) {
+            let container = self.host.containers.get(&id);
+            let of_compose = self.host.of_compose.contains(&id);
+            let service = container.and_then(|container| container.compose.as_ref());
             let hint = Hint {
                 id,
                 action: action.to_owned(),
             };
-            self.subscribers
-                .retain(|subscriber| subscriber.unbounded_send(Ok(hint.clone())).is_ok());
+            self.subscribers.retain(|(about, subscriber)| {
+                let wants = match about {
+                    About::Project => !of_compose,
+                    About::Dependencies(services) => {
+                        of_compose && service.is_none_or(|of| services.contains(&of.service))
+                    }
+                };
+                !wants || subscriber.unbounded_send(Ok(hint.clone())).is_ok()
+            });
         }
     }
 
@@ -280,13 +303,17 @@ impl Shared {
                 image,
                 network,
                 volumes,
+                marked,
+                files,
             } => {
                 host.mutations += 1;
-                let mut draft = host.draft(name.clone(), Some(identity.clone()));
+                let mut draft = host.draft(name.clone(), Some(Identity::clone(identity)));
                 draft
                     .networks
                     .extend(network.iter().map(|network| (network.clone(), None)));
                 draft.volumes.clone_from(volumes);
+                draft.marked.clone_from(marked);
+                draft.files.clone_from(files);
                 draft.image = image.clone().unwrap_or(draft.image);
                 let id = host.create(draft)?;
                 self.births.push_back(id.clone());
@@ -302,7 +329,18 @@ impl Shared {
             }
             Effect::Remove(id) => {
                 host.touch("remove", id, &project);
+                if host.containers.get(id).is_some_and(Container::is_original) {
+                    host.touched = Some("the volumes of an original".to_owned());
+                }
                 host.remove(id)?;
+            }
+            Effect::RemoveOriginal(id) => {
+                host.touch("remove", id, &project);
+                host.remove(id)?;
+            }
+            Effect::Rename(id, name) => {
+                host.touch("rename", id, &project);
+                host.rename(id, name)?;
             }
             Effect::CreateNetwork(name) => {
                 host.mutations += 1;
@@ -326,9 +364,20 @@ impl Shared {
 }
 
 impl Engine for SimEngine {
+    fn api(&self) -> ApiVersion {
+        ApiVersion::one(51)
+    }
+
     async fn list(&self, scope: &Scope) -> Result<Listing, Error> {
-        self.ask(|host| host.listing(&scope.networks, &scope.volumes))
-            .await
+        self.ask(|host| host.listing(scope)).await
+    }
+
+    async fn dependencies(
+        &self,
+        _: &ProjectName,
+        services: &BTreeSet<ServiceName>,
+    ) -> Result<Vec<DependencySeen>, Error> {
+        self.ask(|host| host.dependencies(services)).await
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Observed>, Error> {
@@ -343,7 +392,9 @@ impl Engine for SimEngine {
     async fn create(&self, birth: &Birth) -> Result<ContainerId, Error> {
         let volume = |mount: &phoenixd::spec::Mount| match &mount.source {
             MountSource::Volume { name, .. } => Some(name.clone()),
-            MountSource::Bind { .. } | MountSource::Anonymous => None,
+            MountSource::Bind { .. }
+            | MountSource::Anonymous { .. }
+            | MountSource::Image { .. } => None,
         };
         if birth.image.is_none() && birth.container.image.as_str() != IMAGE {
             return Err(Error::NotFound {
@@ -352,12 +403,19 @@ impl Engine for SimEngine {
         }
         let effect = Effect::Create {
             name: birth.replica.container_name(&birth.project),
-            identity: Identity {
+            identity: Box::new(Identity {
                 replica: birth.replica.clone(),
                 generation: birth.generation,
                 spec_hash: birth.spec_hash.clone(),
                 reach: None,
-            },
+                adopted: birth.container.labels.contains_key(adopt::ADOPTED),
+                born_after: birth.born_after.clone(),
+            }),
+            marked: birth
+                .container
+                .labels
+                .get(adopt::ADOPTED)
+                .and_then(|marks| read_value(marks).at(&["name"]).as_text().map(str::to_owned)),
             image: birth.image.clone(),
             network: birth
                 .container
@@ -365,6 +423,12 @@ impl Engine for SimEngine {
                 .first()
                 .map(|first| first.network.clone()),
             volumes: birth.container.mounts.iter().filter_map(volume).collect(),
+            files: birth
+                .container
+                .files
+                .iter()
+                .filter_map(FileMount::digest)
+                .collect(),
         };
         let made = self.call(effect).await?;
         made.ok_or(Error::Malformed { field: "Id" })
@@ -418,6 +482,22 @@ impl Engine for SimEngine {
         self.call(Effect::Remove(id.clone())).await.map(drop)
     }
 
+    async fn remove_original(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::RemoveOriginal(id.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
+        self.call(Effect::Rename(id.clone(), name.to_owned()))
+            .await
+            .map(drop)
+    }
+
+    async fn examine(&self, id: &ContainerId) -> Result<Option<Examined>, Error> {
+        self.ask(|host| host.containers.get(id).map(examined)).await
+    }
+
     async fn create_network(&self, _: &ProjectName, network: &NetworkSpec) -> Result<(), Error> {
         self.call(Effect::CreateNetwork(network.name.clone()))
             .await
@@ -461,8 +541,38 @@ impl Engine for SimEngine {
         _: &ProjectName,
     ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
         let (sender, receiver) = unbounded();
-        self.lock().subscribers.push(sender);
+        self.lock().subscribers.push((About::Project, sender));
         Ok(receiver)
+    }
+
+    async fn subscribe_to_dependencies(
+        &self,
+        _: &ProjectName,
+        services: &BTreeSet<ServiceName>,
+    ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
+        let (sender, receiver) = unbounded();
+        let about = About::Dependencies(services.clone());
+        self.lock().subscribers.push((about, sender));
+        Ok(receiver)
+    }
+}
+
+/// A few fields of a container, enough to be compared.
+fn examined(container: &Container) -> Examined {
+    let differs = container.quality.fault == Some(Defect::Differs) && !container.is_original();
+    let odd = if differs { "1" } else { "0" };
+    let name = container.marked.clone().unwrap_or_default();
+    Examined {
+        inspect: Value::map_of([
+            ("Id", Value::text(container.id.as_str())),
+            ("Name", Value::text(format!("/{}", container.name))),
+            (
+                "HostConfig",
+                Value::map_of([("OomScoreAdj", Value::Number(odd.to_owned()))]),
+            ),
+        ]),
+        marks: Value::map_of([("name", Value::text(name))]),
+        ..Examined::default()
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use phoenixd::docker::Scope;
 use phoenixd::reconcile::{
     ContainerState, Identity, Listing, NetworkSeen, Observed, Time, VolumeSeen,
 };
 use phoenixd::spec::{
-    ContainerId, ImageId, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
+    ContainerId, FileDigest, ImageId, NetworkName, ProjectName, ServiceName, SpecHash, VolumeName,
 };
 
 pub(super) use super::container::{Container, is_process};
@@ -22,6 +23,8 @@ pub(super) struct Host {
     pub(super) now: Time,
     pub(super) containers: BTreeMap<ContainerId, Container>,
     networks: BTreeMap<NetworkName, Network>,
+    /// Copies of secrets.
+    pub(super) files: BTreeSet<FileDigest>,
     /// Volumes; true where phoenixd made them.
     volumes: BTreeMap<VolumeName, bool>,
     pub(super) qualities: BTreeMap<SpecHash, Quality>,
@@ -31,6 +34,10 @@ pub(super) struct Host {
     pub(super) timers: Vec<(Time, Happening)>,
     /// What the engine's event stream tells.
     pub(super) hints: Vec<(ContainerId, &'static str)>,
+    /// Everything that docker compose ever made.
+    pub(super) of_compose: BTreeSet<ContainerId>,
+    /// When a container of a service of docker compose was started last for the first time.
+    pub(super) updated_of_compose: BTreeMap<ServiceName, Time>,
     /// Changes that were made through the API.
     pub(super) mutations: u64,
     /// Touched through the API without carrying the project's label.
@@ -50,6 +57,8 @@ pub(super) enum Happening {
         born: Time,
         code: i64,
     },
+    /// The health check of a container passes again.
+    Recovers(ContainerId),
     /// A call whose answer was lost long ago takes effect.
     Late(Box<super::engine::Effect>),
 }
@@ -78,11 +87,14 @@ impl Host {
             now: Time::BOOT,
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
+            files: BTreeSet::new(),
             volumes: BTreeMap::new(),
             qualities: BTreeMap::new(),
             remote: false,
             timers: Vec::new(),
             hints: Vec::new(),
+            of_compose: BTreeSet::new(),
+            updated_of_compose: BTreeMap::new(),
             mutations: 0,
             touched: None,
             image: ImageId::new("sha256:0"),
@@ -94,7 +106,9 @@ impl Host {
     }
 
     pub(super) fn add_network(&mut self, name: NetworkName, ours: bool) {
-        let subnet = u8::try_from(self.networks.len() + 1).unwrap_or(255);
+        // One that was removed and made again must not get the subnet of another one.
+        let used = self.networks.values().map(|network| network.subnet).max();
+        let subnet = used.unwrap_or(0).saturating_add(1);
         self.networks.entry(name).or_insert(Network {
             ours,
             subnet,
@@ -144,14 +158,11 @@ impl Host {
             let text = format!("name {} is taken by {}", container.name, taken.id.short());
             return Err(Refusal::Conflict(text));
         }
-        for network in container.networks.keys() {
-            if !self.networks.contains_key(network) {
-                return Err(Refusal::NotFound(format!("network {network} not found")));
-            }
-        }
+        // Docker does not look for the networks before the start.
         if container.quality.fault == Some(Defect::ImageGone) {
             return Err(Refusal::NotFound("no such image".to_owned()));
         }
+        self.has_files(&container)?;
         for volume in &container.volumes {
             self.volumes.entry(volume.clone()).or_insert(false);
         }
@@ -159,6 +170,17 @@ impl Host {
         self.hints.push((id.clone(), "create"));
         self.containers.insert(id.clone(), container);
         Ok(id)
+    }
+
+    /// What it mounts has to be there when it is made and when it is started; later nothing is asked of it.
+    fn has_files(&self, container: &Container) -> Result<(), Refusal> {
+        if container.files.is_subset(&self.files) {
+            Ok(())
+        } else {
+            Err(Refusal::Refused(
+                "bind source path does not exist".to_owned(),
+            ))
+        }
     }
 
     /// A container that nobody made yet.
@@ -184,9 +206,45 @@ impl Host {
             bad_since: None,
             quality,
             meddled: false,
+            marked: None,
+            compose: None,
             volumes: BTreeSet::new(),
+            files: BTreeSet::new(),
             networks: BTreeMap::new(),
         }
+    }
+
+    /// A container that docker compose made, and that runs.
+    pub(super) fn add_original(
+        &mut self,
+        name: &str,
+        unit: &ServiceName,
+        networks: &[NetworkName],
+    ) {
+        for network in networks {
+            self.add_network(network.clone(), true);
+        }
+        let mut draft = self.draft(
+            name.to_owned(),
+            Some(Identity::of_original(unit.clone(), SpecHash::new(""))),
+        );
+        draft
+            .networks
+            .extend(networks.iter().map(|network| (network.clone(), None)));
+        if let Ok(id) = self.create(draft) {
+            drop(self.start(&id));
+        }
+    }
+
+    pub(super) fn rename(&mut self, id: &ContainerId, name: &str) -> Result<(), Refusal> {
+        self.known(id)?;
+        if let Some(taken) = self.by_name(name).filter(|taken| taken.id != *id) {
+            let text = format!("name {name} is taken by {}", taken.id.short());
+            return Err(Refusal::Conflict(text));
+        }
+        name.clone_into(&mut self.known(id)?.name);
+        self.hints.push((id.clone(), "rename"));
+        Ok(())
     }
 
     pub(super) fn by_name(&self, name: &str) -> Option<&Container> {
@@ -228,6 +286,7 @@ impl Host {
             }
             ContainerState::Created | ContainerState::Exited { .. } => {}
         }
+        self.has_files(&container)?;
         let quality = container.quality;
         if quality.fault == Some(Defect::StartRefused) {
             let error = "exec: no such file".to_owned();
@@ -238,10 +297,17 @@ impl Host {
             };
             return Err(Refusal::Refused(error));
         }
+        let gone = |name: &&NetworkName| !self.networks.contains_key(*name);
+        if let Some(name) = container.networks.keys().find(gone) {
+            let error = format!("network {name} not found");
+            self.known(id)?.state = ContainerState::Exited {
+                code: 128,
+                oom: false,
+                error: error.clone(),
+            };
+            return Err(Refusal::NotFound(error));
+        }
         for name in container.networks.keys() {
-            if !self.networks.contains_key(name) {
-                return Err(Refusal::NotFound(format!("network {name} not found")));
-            }
             let address = self.networks.get_mut(name).map(|network| network.take(id));
             self.known(id)?.networks.insert(name.clone(), address);
         }
@@ -370,11 +436,8 @@ impl Host {
     }
 
     /// What a listing says.
-    pub(super) fn listing(
-        &self,
-        wanted: &BTreeSet<NetworkName>,
-        volumes: &BTreeSet<VolumeName>,
-    ) -> Listing {
+    pub(super) fn listing(&self, scope: &Scope) -> Listing {
+        let (wanted, volumes) = (&scope.networks, &scope.volumes);
         Listing {
             containers: self
                 .containers
@@ -400,6 +463,7 @@ impl Host {
                     ours: *ours,
                 })
                 .collect(),
+            dependencies: self.dependencies(&scope.dependencies),
         }
     }
 

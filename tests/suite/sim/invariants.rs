@@ -11,8 +11,9 @@ use std::time::Duration;
 use phoenixd::reconcile::{
     Action, Desired, Event, Outcome, RequestId, RequestState, Sight, Stage, Step, Time,
 };
-use phoenixd::spec::{ContainerId, ReplicaName, ServiceName};
+use phoenixd::spec::{ContainerId, FileDigest, ReplicaName, ServiceName};
 
+use super::depends::Dependencies;
 use super::host::{Container, Host};
 use super::setup::Setup;
 
@@ -61,6 +62,9 @@ pub(super) struct Judge {
     pub(super) settled: BTreeMap<RequestId, bool>,
     /// This supervisor acted because a life ends.
     pub(super) expiry: bool,
+    /// Units of which some supervisor found a replica equal to the original.
+    pub(super) compared: BTreeSet<ServiceName>,
+    pub(super) dependencies: Dependencies,
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -89,6 +93,8 @@ impl Judge {
             looks: VecDeque::new(),
             settled: BTreeMap::new(),
             expiry: false,
+            compared: BTreeSet::new(),
+            dependencies: Dependencies::default(),
         }
     }
 
@@ -130,6 +136,7 @@ impl Judge {
         self.excused.clear();
         self.settled.clear();
         self.expiry = false;
+        self.forget_dependencies();
         self.disturbed(now);
     }
 
@@ -150,13 +157,19 @@ impl Judge {
                     .retain(|about| listed.contains(about.as_str()) || about.contains(' '));
                 for observed in &listing.containers {
                     self.saw(&observed.id, *asked_at);
+                    self.told_of_replica(observed);
                 }
+                self.told_of_dependencies(*asked_at, &listing.dependencies);
             }
+            Event::Dependencies { asked_at, seen } => self.told_of_dependencies(*asked_at, seen),
             Event::Seen {
                 asked_at,
                 id,
-                observed: Some(_),
-            } => self.saw(id, *asked_at),
+                observed: Some(observed),
+            } => {
+                self.saw(id, *asked_at);
+                self.told_of_replica(observed);
+            }
             Event::Seen {
                 asked_at,
                 id,
@@ -170,6 +183,8 @@ impl Judge {
             }
             Event::Unreachable { .. } => self.disturbed(now),
             Event::Wanted(_)
+            | Event::Refused(_)
+            | Event::Signalled { .. }
             | Event::Probed { .. }
             | Event::Published { .. }
             | Event::Edge(_)
@@ -179,6 +194,9 @@ impl Judge {
 
     fn told_of_end(&mut self, action: &Action, outcome: &Outcome) {
         self.calls.remove(&about(action));
+        if let (Action::Compare { replica, .. }, Outcome::Done(_)) = (action, outcome) {
+            self.compared.insert(replica.service.clone());
+        }
         if let Action::Create { replica, .. } = action {
             self.creating.remove(replica);
         }
@@ -190,7 +208,10 @@ impl Judge {
         }
         match outcome {
             Outcome::Done(sight) | Outcome::Failed { sight, .. } => match sight {
-                Sight::Container { asked_at, observed } => self.saw(&observed.id, *asked_at),
+                Sight::Container { asked_at, observed } => {
+                    self.saw(&observed.id, *asked_at);
+                    self.told_of_replica(observed);
+                }
                 Sight::Gone { asked_at } => {
                     if let Some(id) = action.container() {
                         self.saw_none(id, *asked_at);
@@ -242,9 +263,14 @@ impl Judge {
         let Some(newborn) = host.containers.get(id) else {
             return;
         };
+        if let Some(identity) = &newborn.identity {
+            self.born_of(now, &identity.spec_hash);
+        }
         let same = |other: &&Container| {
             other.id != *id
                 && !other.meddled
+                // A create that was lost on its way may come again once the name was handed on; it is a stray then.
+                && other.marked.as_ref() != Some(&other.name)
                 && other.identity.as_ref().map(|identity| &identity.replica)
                     == newborn.identity.as_ref().map(|identity| &identity.replica)
         };
@@ -310,6 +336,16 @@ impl Judge {
         self.births.retain(|replica| {
             !ready.contains(replica) && (rows.contains(replica) || self.creating.contains(replica))
         });
+    }
+
+    /// Nothing is removed that a container mounts which the supervisor knows of.
+    pub(super) fn sweeps(&mut self, now: Time, host: &Host, needed: &BTreeSet<FileDigest>) {
+        let known = self.known.keys().filter(|id| !self.gone.contains(*id));
+        let mut known = known.filter_map(|id| host.containers.get(id));
+        if let Some(robbed) = known.find(|container| !container.files.is_subset(needed)) {
+            let text = format!("{} lost a file", robbed.name);
+            self.fail(now, "files", text);
+        }
     }
 
     /// Whether this supervisor acted because a life ends.

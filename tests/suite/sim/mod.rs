@@ -15,10 +15,13 @@
     reason = "a checker, a fault or a mutant is about the few variants that it names"
 )]
 
+mod adopted;
 mod chaos;
+mod compose;
 mod conformance;
 mod container;
 mod decisions;
+mod depends;
 mod edge;
 mod engine;
 mod host;

@@ -1,15 +1,18 @@
 //! Deliberate mistakes at the core's inputs and outputs, each of which a checker must catch: who checks the checkers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Desired, Event, Kernel, Outcome, Planned, Reason, Sight, Stage, Step, Subject,
+    Action, Desired, Event, Kernel, NetworkSeen, Observed, Outcome, Planned, Reason, ReplicaStatus,
+    Sight, Stage, Step, Subject, WaitingOn,
 };
-use phoenixd::spec::{ContainerId, ServiceName};
+use phoenixd::spec::{BornAfter, ContainerId, Incarnation, ServiceName};
 
 use super::edge::backends;
 use super::run::Sim;
 use super::seeds::Length;
+use super::setup::file_of;
 
 /// One mistake.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,10 +61,28 @@ pub(super) enum Mutant {
     LeaveTheDead,
     /// A `down` leaves its networks.
     LeaveTheNetworks,
+    /// Starts what should be compared with the original first.
+    SkipTheComparison,
+    /// Leaves a replica its serial's name.
+    KeepTheName,
+    /// Takes a network that it has seen once for one that is there for ever.
+    TrustTheNetworks,
+    /// Removes the copies of secrets that no service wants any more, whoever mounts them.
+    ForgetWhoMounts,
+    /// Never removes the copy of a secret.
+    LeaveTheFiles,
+    /// Waits for no dependency.
+    StartAtOnce,
+    /// An update of a dependency changes nothing.
+    IgnoreUpdates,
+    /// Takes every replica for born before its dependencies.
+    ForgetWhatCameBefore,
+    /// A `down` in any order.
+    LeaveInAnyOrder,
 }
 
 /// Every mutant, which checker catches it, and the seed from which on one is looked for that does.
-const ALL: [(Mutant, &str, u64); 22] = [
+const ALL: [(Mutant, &str, u64); 31] = [
     (Mutant::SkipTheDrain, "I9", 0),
     (Mutant::StopOldFirst, "I1", 0),
     (Mutant::RouteToUnready, "I2", 1),
@@ -84,6 +105,15 @@ const ALL: [(Mutant, &str, u64); 22] = [
     (Mutant::RecycleAtStart, "I1", 0),
     (Mutant::LeaveTheDead, "I6", 0),
     (Mutant::LeaveTheNetworks, "down", 0),
+    (Mutant::SkipTheComparison, "adopted", 3),
+    (Mutant::KeepTheName, "liveness", 3),
+    (Mutant::TrustTheNetworks, "liveness", 0),
+    (Mutant::ForgetWhoMounts, "files", 0),
+    (Mutant::LeaveTheFiles, "down", 0),
+    (Mutant::StartAtOnce, "depends", 3),
+    (Mutant::IgnoreUpdates, "updates", 9),
+    (Mutant::ForgetWhatCameBefore, "updates", 3),
+    (Mutant::LeaveInAnyOrder, "order", 9),
 ];
 
 impl Sim {
@@ -104,32 +134,21 @@ impl Sim {
             ) => {
                 *asked_at = self.now;
             }
-            (Mutant::IgnoreTheKernel, Event::Listed { listing, .. }) => {
-                for observed in &mut listing.containers {
+            (Mutant::IgnoreTheKernel, event) => {
+                for observed in seen_by(event) {
                     observed.kernel = Kernel::Unavailable;
                 }
             }
-            (
-                Mutant::IgnoreTheKernel,
-                Event::Seen {
-                    observed: Some(observed),
-                    ..
-                },
-            ) => {
-                observed.kernel = Kernel::Unavailable;
+            // Now and then, or the sheer number of calls would be caught first.
+            (Mutant::ForgetWhatCameBefore, event @ Event::Listed { .. })
+                if self.rng.chance(300) =>
+            {
+                for after in seen_by(event).into_iter().filter_map(born_after) {
+                    for incarnation in after.0.values_mut() {
+                        *incarnation = Incarnation::Compose(BTreeSet::new());
+                    }
+                }
             }
-            (
-                Mutant::IgnoreTheKernel,
-                Event::Ended {
-                    outcome:
-                        Outcome::Done(Sight::Container { observed, .. })
-                        | Outcome::Failed {
-                            sight: Sight::Container { observed, .. },
-                            ..
-                        },
-                    ..
-                },
-            ) => observed.kernel = Kernel::Unavailable,
             (Mutant::IgnoreTheLabel, Event::Listed { listing, .. }) => {
                 let shared = self.engine.lock();
                 let strangers = shared
@@ -140,6 +159,14 @@ impl Sim {
                 listing
                     .containers
                     .extend(strangers.filter_map(|c| shared.host.observe(&c.id)));
+            }
+            (Mutant::TrustTheNetworks, Event::Listed { listing, .. })
+                if self.now.since_boot() > Duration::from_mins(1) =>
+            {
+                let networks = self.setup.networks.keys().cloned();
+                listing
+                    .networks
+                    .extend(networks.map(|name| NetworkSeen { name, ours: true }));
             }
             (Mutant::AdoptWhateverHasTheName, Event::Ended { action, outcome }) => {
                 self.adopt_by_name(action, outcome);
@@ -186,6 +213,7 @@ impl Sim {
             Some(Mutant::PublishWhileAdopting) => {
                 step.routes.get_or_insert_default();
             }
+            Some(Mutant::LeaveInAnyOrder) => leave_at_once(&mut step),
             Some(Mutant::ActTwice) => {
                 let again = step
                     .actions
@@ -198,6 +226,26 @@ impl Sim {
                 step.actions
                     .retain(|planned| !matches!(planned.action, Action::Remove { .. }));
             }
+            Some(Mutant::SkipTheComparison) => {
+                for planned in &mut step.actions {
+                    if let Action::Compare { replica, id, .. } = &planned.action {
+                        planned.action = Action::Start {
+                            replica: replica.clone(),
+                            id: id.clone(),
+                        };
+                    }
+                }
+            }
+            Some(Mutant::KeepTheName) => {
+                step.actions
+                    .retain(|planned| !matches!(planned.action, Action::Rename { .. }));
+            }
+            Some(Mutant::ForgetWhoMounts) => {
+                let wanted = self.setup.wanted.values().filter(|_| !self.judge.is_down);
+                let wanted = wanted.filter_map(|desired| file_of(&desired.spec_hash).digest());
+                step.files = step.files.map(|_| wanted.collect());
+            }
+            Some(Mutant::LeaveTheFiles) => step.files = None,
             Some(Mutant::LeaveTheNetworks) => {
                 let before = step.actions.len();
                 step.actions
@@ -208,6 +256,34 @@ impl Sim {
         }
         step
     }
+}
+
+/// The containers that an event tells of.
+fn seen_by(event: &mut Event) -> Vec<&mut Observed> {
+    match event {
+        Event::Listed { listing, .. } => listing.containers.iter_mut().collect(),
+        Event::Seen {
+            observed: Some(observed),
+            ..
+        }
+        | Event::Ended {
+            outcome:
+                Outcome::Done(Sight::Container { observed, .. })
+                | Outcome::Failed {
+                    sight: Sight::Container { observed, .. },
+                    ..
+                },
+            ..
+        } => vec![&mut **observed],
+        _ => Vec::new(),
+    }
+}
+
+fn born_after(observed: &mut Observed) -> Option<&mut BornAfter> {
+    observed
+        .identity
+        .as_mut()
+        .map(|identity| &mut identity.born_after)
 }
 
 fn stop_old_first(step: &mut Step) {
@@ -230,6 +306,19 @@ fn stop_old_first(step: &mut Step) {
             action: Action::Drain { replica: old, id },
             reason: *because,
         });
+    }
+}
+
+fn leave_at_once(step: &mut Step) {
+    let waits = |row: &&ReplicaStatus| matches!(row.waiting_on, Some(WaitingOn::Dependents { .. }));
+    for row in step.status.replicas.iter().filter(waits) {
+        if let Some(id) = row.container_id.clone() {
+            let replica = row.replica.clone();
+            step.actions.push(Planned {
+                action: Action::Drain { replica, id },
+                reason: Reason::Down,
+            });
+        }
     }
 }
 

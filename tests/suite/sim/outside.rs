@@ -177,6 +177,18 @@ impl Sim {
                 self.send_report();
             }
         }
+        // A subscription of its own; it lives and dies with the other.
+        if self.engine.lock().host.of_compose.contains(&id) {
+            let connected = self.shell.as_ref().is_some_and(|shell| shell.connected);
+            let lost = self.chaos.hints_lost_until > self.now && self.rng.chance(600);
+            if lost {
+                self.judge.disturbed(self.now);
+            } else if connected && what != "kill" {
+                let (incarnation, way) = (self.incarnation, self.rng.ms(0, 20));
+                self.at(way, Ev::HintOfDependencies(incarnation));
+            }
+            return;
+        }
         // The subscription is to what carries the project's label.
         let ours = {
             let shared = self.engine.lock();
@@ -196,6 +208,10 @@ impl Sim {
         let incarnation = self.incarnation;
         let late = self.chaos.answers_late_until > self.now;
         let way = self.rng.ms(0, if late { 2500 } else { 20 });
+        if what == "kill" {
+            let signalled = Event::Signalled { id: id.clone() };
+            self.at(way, Ev::Deliver(incarnation, Box::new(signalled)));
+        }
         if self.rng.chance(50) {
             let again = self.rng.ms(0, 500);
             self.at(again, Ev::Hint(incarnation, id.clone()));

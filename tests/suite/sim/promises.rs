@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phoenixd::reconcile::{Backend, ContainerState, Status, Time};
 
+use super::decisions::live_limit;
 use super::edge::{Edge, backends};
 use super::host::{Container, Host, is_process};
 use super::invariants::Judge;
@@ -75,15 +76,21 @@ impl Judge {
     pub(super) fn tick(&mut self, now: Time, host: &Host, edge: &Edge, status: Option<&Status>) {
         let calm = now.since(self.disturbed_at);
         for container in host.containers.values().filter(|c| c.labelled) {
-            self.check_container(now, calm, container, status);
+            let of = |other: &&Container| {
+                other.id != container.id && other.service() == container.service()
+            };
+            let is_alone = !host.containers.values().any(|other| of(&other));
+            self.check_container(now, calm, (container, is_alone), status);
         }
+        self.watch_dependencies(now, host);
         if calm < RECOVERED || self.is_down {
             return;
         }
+        self.check_updates(now, host);
         let wanted = self.wanted.clone();
         for (name, desired) in &wanted {
             let live = host.live_of(name).count();
-            if u32::try_from(live).unwrap_or(u32::MAX) > desired.replicas + desired.phoenix.surge {
+            if u32::try_from(live).unwrap_or(u32::MAX) > live_limit(desired) {
                 self.fail(now, "I3", format!("{live} of {name} live"));
             }
             let spared = host.live_of(name).any(|c| {
@@ -94,6 +101,9 @@ impl Judge {
             });
             let routed = backends(&edge.table).any(|backend| backend.replica.service == *name);
             let weak = host.live_of(name).any(|c| c.quality.fault.is_some());
+            // Its ports are its own until it ends.
+            let original = host.live_of(name).any(Container::is_original);
+            let weak = weak || original;
             if spared && !routed && !weak && desired.replicas > 0 && !desired.published.is_empty() {
                 self.fail(
                     now,
@@ -108,7 +118,7 @@ impl Judge {
         &mut self,
         now: Time,
         calm: Duration,
-        container: &Container,
+        (container, is_alone): (&Container, bool),
         status: Option<&Status>,
     ) {
         let name = container.name.clone();
@@ -143,7 +153,9 @@ impl Judge {
             .get(&container.id)
             .copied()
             .unwrap_or(container.made_at);
-        if !runs && calm > RECOVERED && now.since(ended) > NOTICED {
+        // The last one of a unit stays until another one is there.
+        let is_kept = desired.adopted.is_some() && is_alone;
+        if !runs && !is_kept && calm > RECOVERED && now.since(ended) > NOTICED {
             self.fail(now, "I6", format!("{name} does not run and is still there"));
         }
         let failed = container
@@ -162,6 +174,11 @@ impl Judge {
                     .iter()
                     .find(|row| row.container_id.as_ref() == Some(&container.id))
             });
+            // One that is older than its TTL when it is first seen has a deadline of its own, and one whose adoption was
+            // stopped none.
+            if container.is_original() {
+                return;
+            }
             let longest = born + desired.phoenix.ttl;
             let deadline = row
                 .and_then(|row| row.deadline)

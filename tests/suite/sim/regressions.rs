@@ -33,6 +33,11 @@ fn a_late_answer_does_not_bring_a_removed_replica_back() {
 }
 
 #[test]
+fn of_two_answers_that_it_is_gone_the_newer_one_counts() {
+    passes(20_189, Length::Short);
+}
+
+#[test]
 fn a_replica_of_an_earlier_supervisor_leaves_the_table_before_it_is_stopped() {
     passes(31, Length::Short);
 }

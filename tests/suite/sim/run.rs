@@ -13,11 +13,12 @@ use std::time::Duration;
 use phoenixd::daemon::Catalog;
 use phoenixd::docker::Error;
 use phoenixd::reconcile::{
-    Action, Event, Listing, Observed, Outcome, Routes, Status, Target, Time,
+    Action, DependencySeen, Event, Listing, Observed, Outcome, Routes, Status, Target, Time,
 };
 use phoenixd::spec::{ContainerId, Published};
 
 use super::chaos::Chaos;
+use super::compose::Compose;
 use super::edge::Edge;
 use super::engine::SimEngine;
 use super::host::Happening;
@@ -162,6 +163,10 @@ pub(super) enum Ev {
     Dial(Published),
     /// A connection ends.
     Hangup(u64),
+    /// A hint about what docker compose runs reaches the supervisor.
+    HintOfDependencies(u64),
+    /// docker compose does something.
+    Compose(Compose),
     /// The next fault.
     Chaos,
     /// A hung or paused container goes on.
@@ -183,6 +188,7 @@ struct Flight {
 pub(super) enum Landed {
     Ended(Box<(Action, Outcome)>),
     Listed(Time, Result<Listing, Error>),
+    Dependencies(Time, Result<Vec<DependencySeen>, Error>),
     Seen(Time, ContainerId, Result<Option<Box<Observed>>, Error>),
 }
 
@@ -207,6 +213,14 @@ impl Sim {
             let mut shared = engine.lock();
             shared.host.qualities = setup.qualities.clone();
             shared.host.remote = setup.remote;
+            shared.host.now = Time::from_boot(UPTIME);
+            for (name, desired) in &setup.wanted {
+                if let Some(adopted) = &desired.adopted {
+                    shared
+                        .host
+                        .add_original(&adopted.name, name, &desired.networks);
+                }
+            }
         }
         let mut sim = Self {
             now: Time::from_boot(UPTIME),
@@ -233,6 +247,7 @@ impl Sim {
             setup,
         };
         sim.engine.lock().host.now = sim.now;
+        sim.begin_compose(&mut Rng::stream(seed, "compose"));
         sim.at(Duration::ZERO, Ev::Boot);
         sim.at(Duration::from_secs(1), Ev::Tick);
         let ports: Vec<Published> = sim
@@ -309,6 +324,11 @@ impl Sim {
                 drop(self.engine.lock().effect(&effect));
                 self.judge.disturbed(self.now);
             }
+            Ev::Happen(Happening::Recovers(id)) => {
+                self.engine.lock().host.hints.push((id, "health_status"));
+            }
+            Ev::HintOfDependencies(incarnation) => self.look_at_dependencies(incarnation),
+            Ev::Compose(what) => self.compose(&what),
             Ev::Boot => self.boot(),
             Ev::Deliver(incarnation, event) => {
                 if self.incarnation == incarnation {

@@ -1,5 +1,6 @@
 //! Seeds: what one is, and how many are run.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,14 +8,16 @@ use std::time::Duration;
 
 use phoenixd::clock::boot_now;
 use phoenixd::reconcile::{Command, Event, Reason};
-use phoenixd::spec::ContainerId;
+use phoenixd::spec::{ContainerId, RunBy, ServiceName};
 
 use super::chaos::Chaos;
+use super::compose::Compose;
 use super::invariants::Violation;
 use super::mutants::Mutant;
 use super::promises::RECOVERED;
+use super::rng::Rng;
 use super::run::{Ev, Figures, Sim};
-use super::setup::Setup;
+use super::setup::{Setup, file_of};
 
 /// How many lines of a transcript a failure shows.
 const TAIL: usize = 120;
@@ -31,18 +34,24 @@ pub(super) enum Length {
 pub(super) struct Ran {
     pub(super) result: Result<(), Violation>,
     pub(super) figures: Figures,
-    transcript: String,
+    pub(super) transcript: String,
 }
 
 /// One seed from its beginning to its end.
 pub(super) fn run_seed(seed: u64, length: Length, mutant: Option<Mutant>, keep: bool) -> Ran {
-    let mut sim = Sim::new(
-        seed,
-        Setup::of_seed(seed),
-        Chaos::of_seed(seed),
-        mutant,
-        keep,
-    );
+    run_setup(seed, Setup::of_seed(seed), length, mutant, keep)
+}
+
+/// The same with a setup that was chosen.
+pub(super) fn run_setup(
+    seed: u64,
+    setup: Setup,
+    length: Length,
+    mutant: Option<Mutant>,
+    keep: bool,
+) -> Ran {
+    let chaos = Chaos::of_seed(seed, &setup);
+    let mut sim = Sim::new(seed, setup, chaos, mutant, keep);
     let kinds = format!("{:?}", sim.chaos.kinds());
     sim.note(|| format!("seed {seed}: {kinds}"));
     let result = sim.live(seed, length);
@@ -146,6 +155,7 @@ impl Sim {
         let calm = rng.span(Duration::from_mins(calms.0), Duration::from_mins(calms.1));
         self.run_until(self.now + calm)?;
         self.until("liveness", RECOVERED, Self::is_steady)?;
+        self.an_update_replaces_each_dependent_once()?;
         self.restart_changes_nothing()?;
         if rng.chance(400) {
             self.crash(Duration::from_millis(200));
@@ -197,6 +207,13 @@ impl Sim {
         let Some(shell) = &self.shell else {
             return Err("no supervisor".to_owned());
         };
+        let wanted = self.setup.wanted.values();
+        let wanted: BTreeSet<_> = wanted
+            .filter_map(|desired| file_of(&desired.spec_hash).digest())
+            .collect();
+        if let Some(file) = host.files.difference(&wanted).next() {
+            return Err(format!("the copy {file} is left"));
+        }
         for (name, desired) in &self.setup.wanted {
             let of: Vec<_> = host
                 .containers
@@ -213,6 +230,13 @@ impl Sim {
                         .is_some_and(|i| i.spec_hash == desired.spec_hash)
                 })
                 .count();
+            let misnamed = desired
+                .adopted
+                .as_ref()
+                .and_then(|adopted| of.iter().find(|container| container.name != adopted.name));
+            if let Some(container) = misnamed {
+                return Err(format!("{} has not taken over its name", container.name));
+            }
             if of.len() != right || right != usize::try_from(desired.replicas).unwrap_or(0) {
                 let waits = shell
                     .status
@@ -226,6 +250,38 @@ impl Sim {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// In quiet times one dependency is updated: each replica that has to follow does, once, and no other one.
+    fn an_update_replaces_each_dependent_once(&mut self) -> Result<(), Violation> {
+        let mut rng = Rng::stream(self.tokens, "update");
+        let restarting: Vec<(ServiceName, RunBy)> = (self.setup.wanted.values())
+            .flat_map(|desired| &desired.depends_on)
+            .filter(|(_, dependency)| dependency.restart)
+            .map(|(name, dependency)| (name.clone(), dependency.run_by))
+            .collect();
+        let Some((name, run_by)) = rng.pick(&restarting).cloned() else {
+            return Ok(());
+        };
+        self.judge.count_updates();
+        match run_by {
+            RunBy::Compose => self.compose(&Compose::Recreate(name.clone())),
+            RunBy::Phoenixd => self.new_generation(&name),
+        }
+        // Sometimes the supervisor is away just then.
+        if rng.chance(300) {
+            let (later, away) = (rng.ms(0, 2000), rng.ms(10, 5000));
+            self.run_until(self.now + later)?;
+            self.crash(away);
+        }
+        self.run_until(self.now + Duration::from_secs(10))?;
+        self.until("updates", RECOVERED, |sim| {
+            let shared = sim.engine.lock();
+            sim.judge.outdated(&shared.host).map_or(Ok(()), Err)
+        })?;
+        self.until("liveness", RECOVERED, Self::is_steady)?;
+        self.judge.check_count_of_updates(self.now, &name);
         Ok(())
     }
 
@@ -281,8 +337,11 @@ impl Sim {
             .filter(|c| c.labelled)
             .count();
         let (networks, volumes_left) = shared.host.ours_left();
-        if left > 0 || !networks.is_empty() || (volumes && !volumes_left.is_empty()) {
-            let text = format!("{left} containers, {networks:?}, {volumes_left:?} are left");
+        let files = shared.host.files.len();
+        if left > 0 || files > 0 || !networks.is_empty() || (volumes && !volumes_left.is_empty()) {
+            let text = format!(
+                "{left} containers, {files} copies, {networks:?}, {volumes_left:?} are left"
+            );
             return Err(Violation {
                 invariant: "down",
                 at: self.now,

@@ -1,16 +1,19 @@
 //! The project of one seed: services with their settings, the images behind them, and the bounds of the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use phoenixd::adopt::{ADOPTED, Value};
 use phoenixd::daemon::Catalog;
-use phoenixd::reconcile::{Desired, Limits};
+use phoenixd::docker::write_value;
+use phoenixd::reconcile::{Adopted, Desired, Limits};
 use phoenixd::spec::{
-    Attachment, Backoff, ContainerSpec, ImageId, ImageRef, Jitter, NetworkMode, NetworkName,
-    NetworkSpec, Overdue, Phoenix, Policy, Probe, ProbeSetting, ProjectName, Published,
-    ServiceName, SpecHash, VolumeName, VolumeSpec,
+    Attachment, Backoff, ContainerSpec, Content, FileKind, FileMount, ImageId, ImageRef, Jitter,
+    NetworkMode, NetworkName, NetworkSpec, Overdue, Phoenix, Policy, Probe, ProbeSetting,
+    ProjectName, Published, ServiceName, SpecHash, VolumeName, VolumeSpec,
 };
 
 use super::rng::Rng;
@@ -42,6 +45,8 @@ pub(super) enum Defect {
     StartRefused,
     /// The engine refuses its create: the image is gone.
     ImageGone,
+    /// It differs from the original whose place it is to take, and nobody knows why.
+    Differs,
 }
 
 /// Everything about one seed's project.
@@ -84,7 +89,30 @@ impl Setup {
             let desired = random_desired(&mut rng, &name, number);
             setup.add(name, desired, Quality::good());
         }
+        // Labels mode or a file: one supervisor has either.
+        let mut rng = Rng::stream(seed, "adopted");
+        if rng.chance(250) {
+            setup.adopt(&mut rng);
+        } else {
+            setup.depend(seed);
+        }
         setup
+    }
+
+    /// Every service becomes a unit whose first container docker compose made.
+    pub(super) fn adopt(&mut self, rng: &mut Rng) {
+        for (name, desired) in &mut self.wanted {
+            desired.adopted = Some(Adopted {
+                name: original_name(name),
+                service: name.clone(),
+                definition: SpecHash::new(""),
+            });
+            desired.replicas = 1;
+            desired.phoenix.surge = u32::from(rng.chance(600));
+            desired.phoenix.overdue = Overdue::Keep;
+            // Only a file says what a service depends on.
+            desired.depends_on.clear();
+        }
     }
 
     /// Adds a service with everything that it needs.
@@ -100,6 +128,13 @@ impl Setup {
         self.wanted.insert(name, desired);
     }
 
+    /// Whether docker compose made its first container.
+    pub(super) fn is_adopted(&self, service: &ServiceName) -> bool {
+        self.wanted
+            .get(service)
+            .is_some_and(|desired| desired.adopted.is_some())
+    }
+
     /// What actions refer to by name.
     pub(super) fn catalog(&self) -> Catalog {
         let container = |desired: &Desired| {
@@ -111,9 +146,15 @@ impl Setup {
                 ipv6: None,
                 link_local_ips: Vec::new(),
                 driver_opts: BTreeMap::new(),
+                gw_priority: None,
             };
             spec.network = NetworkMode::Networks(desired.networks.iter().map(attachment).collect());
             spec.stop_grace = desired.stop_grace;
+            if let Some(adopted) = &desired.adopted {
+                let marks = Value::map_of([("name", Value::text(adopted.name.clone()))]);
+                spec.labels.insert(ADOPTED.to_owned(), write_value(&marks));
+            }
+            spec.files = vec![file_of(&desired.spec_hash)];
             Arc::new(spec)
         };
         Catalog {
@@ -127,6 +168,11 @@ impl Setup {
             volumes: self.volumes.clone(),
         }
     }
+}
+
+/// How the container of docker compose is called; no serial makes this name.
+pub(super) fn original_name(service: &ServiceName) -> String {
+    format!("sim_{service}_original")
 }
 
 impl Quality {
@@ -205,6 +251,26 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
         makes_networks: BTreeSet::from([own]),
         networks,
         makes_volumes: volume.into_iter().collect(),
+        adopted: None,
+        depends_on: BTreeMap::new(),
+        files: BTreeSet::new(),
+    }
+}
+
+/// The secret of whatever is born from this.
+pub(super) fn file_of(hash: &SpecHash) -> FileMount {
+    let mut hasher = DefaultHasher::new();
+    hash.hash(&mut hasher);
+    let digest = hasher.finish();
+    FileMount {
+        kind: FileKind::Secret,
+        name: "pw".to_owned(),
+        target: "/run/secrets/pw".to_owned(),
+        mode: 0o444,
+        uid: None,
+        gid: None,
+        content: Content::new(hash.as_str().as_bytes()),
+        path: Some(format!("/sim/files/{:012x}/{digest:032x}", 0)),
     }
 }
 
@@ -217,7 +283,8 @@ fn network_spec(name: &NetworkName, external: bool) -> NetworkSpec {
         driver_opts: BTreeMap::new(),
         internal: false,
         attachable: false,
-        enable_ipv6: false,
+        enable_ipv4: None,
+        enable_ipv6: None,
         ipam_driver: None,
         ipam_pools: Vec::new(),
         labels: BTreeMap::new(),

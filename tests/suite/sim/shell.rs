@@ -10,11 +10,12 @@ use phoenixd::docker::{Engine as _, Scope};
 use phoenixd::reconcile::{
     Action, Desired, Event, Outcome, Planned, Routes, Status, Step, Time, World,
 };
-use phoenixd::spec::{ContainerId, ServiceName};
+use phoenixd::spec::{ContainerId, FileDigest, FileMount, ServiceName};
 
 use super::edge::backends;
 use super::mutants::Mutant;
 use super::run::{Ev, Landed, Sim};
+use super::setup::file_of;
 
 /// As in `daemon::watch`.
 const RELIST: Duration = Duration::from_secs(15);
@@ -82,6 +83,7 @@ impl Sim {
     fn wanted(&self) -> BTreeMap<ServiceName, Desired> {
         let mut wanted = self.setup.wanted.clone();
         for desired in wanted.values_mut() {
+            desired.files = file_of(&desired.spec_hash).digest().into_iter().collect();
             match self.mutant {
                 Some(Mutant::NeverBackOff) => {
                     desired.phoenix.backoff.base = Duration::ZERO;
@@ -89,6 +91,12 @@ impl Sim {
                     desired.phoenix.backoff.budget = u32::MAX;
                 }
                 Some(Mutant::ForgetTheSurge) => desired.phoenix.surge += 3,
+                Some(Mutant::StartAtOnce) => desired.depends_on.clear(),
+                Some(Mutant::IgnoreUpdates) => {
+                    for dependency in desired.depends_on.values_mut() {
+                        dependency.restart = false;
+                    }
+                }
                 Some(Mutant::ForgetTheDeadline) => desired.phoenix.ttl *= 20,
                 _ => {}
             }
@@ -153,6 +161,13 @@ impl Sim {
                 let state = observed.as_ref().map(|observed| &observed.state);
                 format!("seen {} {state:?}, asked {asked_at:?}", id.short())
             }
+            Event::Dependencies { asked_at, seen } => {
+                let states: Vec<String> = seen
+                    .iter()
+                    .map(|one| format!("{} {} {:?}", one.service, one.id.short(), one.state))
+                    .collect();
+                format!("dependencies {}, asked {asked_at:?}", states.join(", "))
+            }
             Event::Probed { id, result, .. } => format!("probed {}: {result:?}", id.short()),
             Event::Published { epoch, .. } => format!("published {epoch}"),
             Event::Ended { action, outcome } => match outcome {
@@ -177,7 +192,11 @@ impl Sim {
                 format!("wanted {}", all.join(", "))
             }
             Event::Edge(report) => format!("edge reports {report:?}"),
-            Event::Unreachable { .. } | Event::Command(_) | Event::Began { .. } => {
+            Event::Refused(_)
+            | Event::Signalled { .. }
+            | Event::Unreachable { .. }
+            | Event::Command(_)
+            | Event::Began { .. } => {
                 format!("{event:?}")
             }
         });
@@ -199,10 +218,12 @@ impl Sim {
                 actions,
                 routes,
                 targets,
+                files,
                 status,
                 wake_at,
                 finished,
             } = step;
+            self.sweep(files.as_ref());
             self.follow_targets(targets);
             self.figures.saw(&status);
             if let Some(shell) = self.shell.as_mut() {
@@ -231,6 +252,15 @@ impl Sim {
             "tight-loop",
             "a plan does not come to rest".to_owned(),
         );
+    }
+
+    /// Removes the copies of secrets that need not stay.
+    fn sweep(&mut self, needed: Option<&BTreeSet<FileDigest>>) {
+        if let Some(needed) = needed {
+            let mut shared = self.engine.lock();
+            self.judge.sweeps(self.now, &shared.host, needed);
+            shared.host.files.retain(|file| needed.contains(file));
+        }
     }
 
     fn wake_at(&mut self, at: Time) {
@@ -334,7 +364,11 @@ impl Sim {
             .rng
             .span(Duration::from_micros(50), Duration::from_millis(2));
         self.begin_flight(durable, true, async move {
-            let outcome = execute(&engine, &catalog, &action, || engine.now()).await;
+            let write = |file: &FileMount| {
+                engine.lock().host.files.extend(file.digest());
+                Ok(())
+            };
+            let outcome = execute(&engine, &catalog, &action, write, || engine.now()).await;
             Landed::Ended(Box::new((action, outcome)))
         });
     }
@@ -354,11 +388,25 @@ impl Sim {
             project: self.setup.project.clone(),
             networks: self.catalog.networks.keys().cloned().collect(),
             volumes: self.catalog.volumes.keys().cloned().collect(),
+            originals: true,
+            dependencies: self.setup.of_compose(),
         };
         shell.connected = true;
         let (engine, asked_at) = (self.engine.clone(), self.now);
         self.begin_flight(Duration::ZERO, false, async move {
             Landed::Listed(asked_at, engine.list(&scope).await)
+        });
+    }
+
+    pub(super) fn look_at_dependencies(&mut self, incarnation: u64) {
+        if self.shell.is_none() || self.incarnation != incarnation {
+            return;
+        }
+        let (engine, asked_at) = (self.engine.clone(), self.now);
+        let (project, services) = (self.setup.project.clone(), self.setup.of_compose());
+        self.begin_flight(Duration::ZERO, false, async move {
+            let seen = engine.dependencies(&project, &services).await;
+            Landed::Dependencies(asked_at, seen)
         });
     }
 
@@ -384,7 +432,7 @@ impl Sim {
         let event = match landed {
             Landed::Ended(ended) => {
                 let (action, outcome) = *ended;
-                if matches!(outcome, Outcome::Unknown { .. }) {
+                if outcome.asks_for_a_listing(&action) {
                     self.at(Duration::from_millis(50), Ev::List(incarnation));
                 }
                 self.judge.ended(self.now, &action, &outcome);
@@ -406,7 +454,10 @@ impl Sim {
                 id,
                 observed,
             },
-            Landed::Listed(_, Err(error)) | Landed::Seen(_, _, Err(error)) => {
+            Landed::Dependencies(asked_at, Ok(seen)) => Event::Dependencies { asked_at, seen },
+            Landed::Listed(_, Err(error))
+            | Landed::Dependencies(_, Err(error))
+            | Landed::Seen(_, _, Err(error)) => {
                 let Some(shell) = self.shell.as_mut() else {
                     return;
                 };

@@ -1,6 +1,6 @@
 //! What is held of the documents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,32 +106,6 @@ pub(super) fn quoted_after(text: &str, word: &str) -> Vec<String> {
         .step_by(2)
         .map(str::to_owned)
         .collect()
-}
-
-/// What becomes of each key of a service, by the table of `src/compose/service/keys.rs`.
-pub(super) fn compose_keys(table: &str) -> BTreeMap<&'static str, BTreeSet<String>> {
-    let body = &table[table.find("KEYS: &[").unwrap()..];
-    let mut groups: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let lines: Vec<&str> = body
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with("//"))
-        .collect();
-    for entry in lines.join(" ").split('(') {
-        let mut parts = entry.trim_start().splitn(3, '"');
-        let (Some(""), Some(key), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let group = match rest.trim_start_matches(',').trim() {
-            "bound!" => "honoured",
-            "refused" => "refused",
-            "NotYet" => "not yet",
-            rest if rest.starts_with("Treatment::Harmless") => "without effect",
-            _ => continue,
-        };
-        groups.entry(group).or_default().insert(key.to_owned());
-    }
-    groups
 }
 
 pub(super) fn strings(list: &[&str]) -> Vec<String> {
@@ -261,32 +235,6 @@ fn the_readme_names_every_setting_with_its_default() {
 }
 
 #[test]
-fn the_readme_says_of_every_compose_key_what_becomes_of_it() {
-    let readme = read("README.md");
-    let text = section(&readme, "## Which Compose keys");
-    let groups = compose_keys(&read("src/compose/service/keys.rs"));
-    let all: usize = groups.values().map(BTreeSet::len).sum();
-    assert!(all > 90, "only {all} keys were found in the table");
-    for (group, keys) in groups {
-        let line = rows(text)
-            .find(|cells| {
-                cells
-                    .first()
-                    .is_some_and(|cell| cell.trim_matches('*') == group)
-            })
-            .unwrap_or_else(|| panic!("no row `{group}`"));
-        let named: BTreeSet<String> = ticked(line[1]).into_iter().map(str::to_owned).collect();
-        let ticks: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-        assert_eq!(
-            named,
-            keys,
-            "the row is to be:\n| {group} | {} |\n",
-            ticks.join(" ")
-        );
-    }
-}
-
-#[test]
 fn the_readme_names_every_command_and_every_flag() {
     let readme = read("README.md");
     let mut names = cli::commands();
@@ -327,6 +275,16 @@ fn the_readme_names_every_variable_of_the_environment() {
         section(&read("README.md"), "## Commands"),
         "variable",
         &names,
+    ));
+}
+
+#[test]
+fn the_readme_names_every_label_of_an_original() {
+    none(&names_each(
+        "README.md",
+        section(&read("README.md"), "## Adopting what docker compose made"),
+        "label",
+        &strings(&phoenixd::adopt::SETTINGS),
     ));
 }
 

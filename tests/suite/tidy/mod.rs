@@ -12,6 +12,7 @@
 
 mod code;
 mod documents;
+mod keys;
 mod lexer;
 mod negative;
 

@@ -101,19 +101,7 @@ fn what_is_unfinished_unexplained_or_elsewhere_is_found() {
 }
 
 #[test]
-fn the_table_of_keys_is_read() {
-    let table = "KEYS: &[(&str, T)] = &[\n    (\"a\", bound!(a)),\n    // why\n    (\"b\", Treatment::Harmless),\n    (\n        \"c\",\n        refused(\n            False,\n            \"no (never)\",\n            \"x\",\n        ),\n    ),\n    (\"d\", NotYet(\"e\")),\n];";
-    let groups = compose_keys(table);
-    let of = |group| groups[group].iter().map(String::as_str).collect::<Vec<_>>();
-    assert_eq!(
-        (
-            of("honoured"),
-            of("refused"),
-            of("not yet"),
-            of("without effect")
-        ),
-        (vec!["a"], vec!["c"], vec!["d"], vec!["b"])
-    );
+fn quoted_words_after_a_name_are_read() {
     assert_eq!(
         quoted_after("const KEYS: [&str; 2] = [\"a\", \"b\"];", "const KEYS"),
         ["a", "b"]

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -74,6 +74,14 @@ impl Engine {
             .and_then(|major| major.parse().ok())
             .unwrap_or_else(|| panic!("an engine without a version: {version}"));
         engine
+    }
+
+    /// Its socket, where it is reached by one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Unix(path) => Some(path),
+            Place::Tcp(_) => None,
+        }
     }
 
     /// One call; a status of 400 and above is an answer, too.

@@ -157,7 +157,10 @@ impl Journey {
         let create = |path: PathBuf| File::create(path).expect("a file");
         let began = now();
         let mut command = self.binary(arguments, state);
-        command.arg("--file").arg(self.file());
+        // Which reads no file.
+        if arguments.first() != Some(&"adopt") {
+            command.arg("--file").arg(self.file());
+        }
         let mut running = Running(
             command
                 .stdout(create(at("stdout")))
@@ -206,6 +209,11 @@ impl Journey {
         (Running(child), stdout)
     }
 
+    /// Starts `phoenixd adopt`, which reads no file.
+    pub(crate) fn adopt(&self, services: &[&str]) -> Supervisor<'_> {
+        self.supervise(self.binary(&[&["adopt"], services].concat(), &self.path("state")))
+    }
+
     /// Starts `phoenixd up`.
     pub(crate) fn up(&self) -> Supervisor<'_> {
         self.up_with(&[])
@@ -213,6 +221,12 @@ impl Journey {
 
     /// The same with further arguments.
     pub(crate) fn up_with(&self, arguments: &[&str]) -> Supervisor<'_> {
+        let mut command = self.binary(&[&["up"], arguments].concat(), &self.path("state"));
+        command.arg("--file").arg(self.file());
+        self.supervise(command)
+    }
+
+    fn supervise(&self, mut command: Command) -> Supervisor<'_> {
         let log = self.path("up.log");
         let open = || {
             OpenOptions::new()
@@ -221,8 +235,6 @@ impl Journey {
                 .open(&log)
                 .expect("a file")
         };
-        let mut command = self.binary(&[&["up"], arguments].concat(), &self.path("state"));
-        command.arg("--file").arg(self.file());
         let child = command
             .stdout(open())
             .stderr(open())
@@ -361,6 +373,10 @@ impl Drop for Journey {
             self.engine
                 .remove_all(&format!("{STRANGER}={}", self.project)),
         );
+        // Copies of secrets, where root puts them; most journeys end without a `down`.
+        drop(std::fs::remove_dir_all(
+            Path::new("/run/phoenixd").join(&self.project),
+        ));
         if !left.is_empty() {
             println!("left on the engine: {left:#?}");
         }

@@ -1,0 +1,4 @@
+//! See `load_project` in `fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phoenixd_fuzz::load_project(data));

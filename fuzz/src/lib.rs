@@ -1,0 +1,180 @@
+//! What is fuzzed: the ways of foreign text into phoenixd. Each function takes any bytes, and must neither panic nor
+//! take long, and what it accepts must hold together.
+//!
+//! Used by the fuzz targets, and by tests/suite/compose/fuzz.rs, which runs the seeds and simple mutations of them in
+//! every test run. Not here: the compiler and the engine behind it (scripts/fuzz).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use phoenixd::compose::{
+    DotenvFile, Files, Format, Input, Printed, ReadError, SourceFile, add_dotenv, config, load,
+};
+
+/// Stands between the files of one input: `%%%% name` on a line of its own.
+const SEPARATOR: &str = "%%%% ";
+
+/// Files that exist only in the input.
+struct Given(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Files for Given {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        self.0.get(path).cloned().ok_or(ReadError::NotFound)
+    }
+
+    fn canonicalize(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
+
+    fn engine_socket(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+fn input(files: Vec<SourceFile>) -> Input {
+    Input {
+        files,
+        project_name: None,
+        working_dir: PathBuf::from("/p"),
+        current_dir: PathBuf::from("/p"),
+        environment: BTreeMap::from([
+            ("HOME".to_owned(), "/home/me".to_owned()),
+            ("SET".to_owned(), "value".to_owned()),
+            ("EMPTY".to_owned(), String::new()),
+        ]),
+        profiles: vec!["active".to_owned()],
+    }
+}
+
+/// A whole project: the text before the first separator and files called `over…` are laid over each other, the others
+/// are there to be included, extended or read as variables.
+pub fn load_project(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut parts = text.split(SEPARATOR);
+    let first = parts.next().unwrap_or_default();
+    // Bytes that are no text reach the reader as they are.
+    let first = if data.len() == first.len() {
+        data
+    } else {
+        first.as_bytes()
+    };
+    let mut files = vec![SourceFile {
+        path: PathBuf::from("compose.yaml"),
+        text: first.to_vec(),
+    }];
+    let mut others = BTreeMap::new();
+    for part in parts.take(8) {
+        let (name, text) = part.split_once('\n').unwrap_or((part, ""));
+        let path = Path::new("/p").join(name.trim());
+        if name.starts_with("over") {
+            files.push(SourceFile {
+                path: path.clone(),
+                text: text.into(),
+            });
+        }
+        others.insert(path, text.as_bytes().to_vec());
+    }
+    let input = input(files);
+    let given = Given(others);
+    let (project, problems) = load(&input, &given);
+    let has_errors = phoenixd::spec::has_errors(&problems);
+    assert!(
+        project.is_some() != has_errors,
+        "a project, or a reason: {problems:?}"
+    );
+    for problem in &problems {
+        assert!(problem.hint.is_some(), "what to do? {problem:?}");
+    }
+    let (printed, _) = config(&input, &given, &mut Vec::new(), Format::Json);
+    // docker compose doubles the dollars of keys, too, and does not take them back; so do we.
+    if let Some(printed) = printed.filter(|printed| !has_dollar_key(printed)) {
+        again(&printed.to_json());
+    }
+}
+
+fn has_dollar_key(printed: &Printed) -> bool {
+    match printed {
+        Printed::Map(pairs) => pairs
+            .iter()
+            .any(|(key, value)| key.contains('$') || has_dollar_key(value)),
+        Printed::List(items) => items.iter().any(has_dollar_key),
+        Printed::Null
+        | Printed::Bool(_)
+        | Printed::Int(_)
+        | Printed::Float(_)
+        | Printed::Text(_) => false,
+    }
+}
+
+/// What is printed is read as the same again.
+fn again(json: &str) {
+    let source = SourceFile {
+        path: PathBuf::from("compose.yaml"),
+        text: json.as_bytes().to_vec(),
+    };
+    let given = Given(BTreeMap::new());
+    let (printed, problems) = config(&input(vec![source]), &given, &mut Vec::new(), Format::Json);
+    if let Some(printed) = printed {
+        assert_eq!(
+            printed.to_json(),
+            json,
+            "printing is not stable: {problems:?}"
+        );
+    }
+}
+
+/// Each line as the value of keys that have a syntax of their own.
+pub fn value(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let quoted: Vec<String> = text
+        .lines()
+        .take(16)
+        .map(|line| format!("'{}'", line.replace('\'', "''")))
+        .collect();
+    let list = quoted.join(", ");
+    let one = quoted.first().map_or("''", String::as_str);
+    let project = format!(
+        "services:\n  web:\n    image: {one}\n    ports: [{list}]\n    volumes: [{list}]\n    \
+         environment: [{list}]\n    command: {one}\n    devices: [{list}]\n    extra_hosts: [{list}]\n    \
+         tmpfs: [{list}]\n    mem_limit: {one}\n    stop_grace_period: {one}\n    expose: [{list}]\n    \
+         x-phoenix: {{ ttl: {one}, jitter: {one}, allow: [{list}] }}\n"
+    );
+    load_project(project.as_bytes());
+    for line in &quoted {
+        for key in [
+            "ports",
+            "volumes",
+            "environment",
+            "extra_hosts",
+            "labels",
+            "dns",
+        ] {
+            let project = format!("services: {{ web: {{ image: a, {key}: [{line}] }} }}");
+            load_project(project.as_bytes());
+        }
+    }
+}
+
+/// A file of variables.
+pub fn dotenv(data: &[u8]) {
+    let mut environment = BTreeMap::from([("SET".to_owned(), "value".to_owned())]);
+    let file = DotenvFile {
+        path: PathBuf::from(".env"),
+        text: data.to_vec(),
+    };
+    let mut problems = Vec::new();
+    add_dotenv(&mut environment, &[file], &mut |one| problems.push(one));
+    assert_eq!(environment.get("SET").map(String::as_str), Some("value"));
+    for problem in &problems {
+        assert!(
+            problem.place.is_some() && problem.hint.is_some(),
+            "{problem:?}"
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! What somebody else stops and removes is told as that, and mended.
+
+use insta::assert_snapshot;
+use phoenixd::reconcile::{Event, Listing, NetworkSeen, Time};
+use phoenixd::spec::NetworkName;
+
+use super::scenario::{Scenario, mins, secs, web};
+
+fn told(scenario: &Scenario) -> String {
+    let status = scenario.world.plan(scenario.now).status;
+    let lines: Vec<String> = status
+        .outside
+        .iter()
+        .map(|meddling| meddling.what.to_string())
+        .collect();
+    lines.join("\n")
+}
+
+/// A network that phoenixd makes.
+fn own_network() -> Scenario {
+    let mut desired = web();
+    desired.makes_networks.insert(NetworkName::new("p_default"));
+    Scenario::of(desired)
+        .with_running(1, "one", mins(1))
+        .start()
+}
+
+#[test]
+fn a_replica_that_somebody_stops_is_told_as_that_and_replaced() {
+    let mut scenario = own_network();
+    scenario.live(secs(60));
+    scenario.signalled("web-1");
+    scenario.live(secs(5));
+    scenario.dies("web-1", 143);
+    assert_snapshot!(scenario.live(secs(5)), @r"
+          0s remove web-1: it was stopped from outside: it was ended by signal 15 (exit code 143)
+          0s create web-2 (generation 1): 0 of 1 replicas live
+          0s start web-2: birth
+    ");
+    assert_eq!(told(&scenario), "web-1 was stopped from outside");
+    scenario.live(mins(11));
+    assert_eq!(told(&scenario), "", "it is news for some minutes");
+}
+
+#[test]
+fn an_end_of_its_own_or_by_phoenixd_is_not_told_as_somebody_s_doing() {
+    let mut scenario = own_network();
+    scenario.live(secs(60));
+    // A signal that it lived on with, long ago.
+    scenario.signalled("web-1");
+    scenario.live(mins(3));
+    scenario.dies("web-1", 1);
+    assert_snapshot!(scenario.live(secs(5)), @r"
+          0s remove web-1: it exited with code 1
+          0s create web-2 (generation 1): 0 of 1 replicas live
+          0s start web-2: birth
+    ");
+    assert_eq!(told(&scenario), "");
+    scenario.recycle();
+    scenario.live(secs(60));
+    assert_eq!(told(&scenario), "", "a recycle stops and removes, too");
+}
+
+#[test]
+fn a_container_and_its_network_that_are_gone_are_told_and_made_anew() {
+    let mut scenario = own_network();
+    scenario.live(secs(60));
+    scenario.containers.clear();
+    scenario.networks.clear();
+    scenario.list();
+    assert_snapshot!(scenario.live(secs(5)), @r"
+          0s create network p_default: a service needs it, and it was removed from outside
+          0s create web-2 (generation 1): 0 of 1 replicas live
+          0s start web-2: birth
+    ");
+    assert_snapshot!(told(&scenario), @r"
+    network p_default was removed from outside
+    web-1 was removed from outside
+    ");
+    // The same again is news again.
+    scenario.containers.clear();
+    scenario.networks.clear();
+    scenario.live(secs(60));
+    scenario.list();
+    assert_snapshot!(told(&scenario), @r"
+    network p_default was removed from outside
+    web-1 was removed from outside
+    network p_default was removed from outside
+    web-2 was removed from outside
+    ");
+}
+
+#[test]
+fn a_network_of_compose_is_joined_and_made_by_phoenixd_only_when_it_is_gone() {
+    let mut scenario = own_network();
+    scenario.networks = [NetworkSeen {
+        name: NetworkName::new("p_default"),
+        ours: false,
+    }]
+    .into();
+    scenario.list();
+    assert_eq!(scenario.live(secs(5)), "");
+    scenario.down(true);
+    assert_snapshot!(scenario.live(secs(60)), @r"
+          0s drain web-1: `phoenixd down`
+          0s stop web-1: drained: `phoenixd down`
+          0s remove web-1: `phoenixd down`
+    ");
+    assert!(scenario.finished(), "compose's network is compose's");
+}
+
+#[test]
+fn births_wait_for_an_external_network_that_somebody_removed() {
+    let mut scenario = Scenario::of(web()).with_running(1, "one", mins(1)).start();
+    scenario.live(secs(60));
+    scenario.networks.clear();
+    scenario.containers.clear();
+    scenario.list();
+    assert_snapshot!(scenario.plan(), @"web waits: external network p_default to exist again: somebody removed it");
+    assert_eq!(scenario.live(mins(5)), "", "nobody makes what is external");
+    scenario.networks.insert(NetworkSeen {
+        name: NetworkName::new("p_default"),
+        ours: false,
+    });
+    scenario.list();
+    assert_snapshot!(scenario.live(secs(5)), @r"
+          0s create web-2 (generation 1): 0 of 1 replicas live
+          0s start web-2: birth
+    ");
+}
+
+#[test]
+fn a_listing_from_before_a_network_was_made_does_not_take_it_away() {
+    let mut scenario = own_network();
+    scenario.live(secs(60));
+    scenario.networks.clear();
+    scenario.list();
+    let before: Time = scenario.now;
+    scenario.live(secs(1));
+    let event = Event::Listed {
+        asked_at: before,
+        listing: Listing {
+            containers: scenario.containers.values().cloned().collect(),
+            ..Listing::default()
+        },
+    };
+    scenario.apply(event);
+    assert_eq!(scenario.plan(), "", "it is not made twice");
+    assert_snapshot!(told(&scenario), @"network p_default was removed from outside");
+}
