@@ -44,14 +44,16 @@ pub(super) async fn create_network(
     }
 }
 
-/// Removes what of phoenixd's networks of a name is not the oldest. 20.10.24 checks for the name and then makes the
+/// Removes what of phoenixd's networks of a name is too many: all where somebody else has one, else the younger. 20.10.24 checks for the name and then makes the
 /// network, without a lock between the two, so that two who ask at once get two networks; every reference by name is
 /// then refused as ambiguous.
 async fn keep_one(docker: &Docker, name: &NetworkName) -> Result<(), Error> {
     let mut same = named(docker, name).await?;
     same.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
-    for younger in same.iter().skip(1).filter(|network| is_ours(network)) {
-        remove_by_id(docker, younger).await?;
+    let is_sole_maker = same.iter().all(is_ours);
+    let too_many = same.iter().filter(|network| is_ours(network));
+    for network in too_many.skip(usize::from(is_sole_maker)) {
+        remove_by_id(docker, network).await?;
     }
     Ok(())
 }

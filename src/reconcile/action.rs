@@ -121,6 +121,8 @@ pub enum Reason {
     Needed,
     /// The same; it existed, and somebody else removed it.
     RemovedFromOutside,
+    /// Somebody else made a network of the same name at the same time.
+    MadeTwice,
     /// Fewer replicas live than are wanted.
     Missing {
         /// How many live.
@@ -347,6 +349,9 @@ impl fmt::Display for Reason {
             |d: &Duration| humantime::format_duration(super::status::whole_ms(*d)).to_string();
         match self {
             Self::Needed => f.write_str("a service needs it"),
+            Self::MadeTwice => {
+                f.write_str("somebody else made one of the same name at the same time")
+            }
             Self::RemovedFromOutside => {
                 f.write_str("a service needs it, and it was removed from outside")
             }

@@ -133,7 +133,16 @@ impl World {
             .map(|volume| (Resource::Volume(volume.name), volume.ours));
         for (resource, ours) in networks.chain(volumes) {
             self.removed.remove(&resource);
-            self.existing.insert(resource, Existing { ours, asked_at });
+            let new = || Existing {
+                ours,
+                twice: false,
+                asked_at,
+            };
+            // A listing has a name twice only when phoenixd and somebody else made it.
+            self.existing
+                .entry(resource)
+                .and_modify(|first| (first.ours, first.twice) = (true, true))
+                .or_insert_with(new);
         }
         for (resource, existing) in before {
             if self.existing.contains_key(&resource) {
@@ -161,6 +170,8 @@ impl World {
 pub(super) struct Existing {
     /// phoenixd made it.
     pub(super) ours: bool,
+    /// Somebody else made one of the same name as well: an engine that is asked by two at once makes two (20.10.24).
+    pub(super) twice: bool,
     /// When the look began that saw it, or when it was made.
     pub(super) asked_at: Time,
 }

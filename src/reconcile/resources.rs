@@ -82,6 +82,20 @@ impl World {
             .collect()
     }
 
+    /// Networks of which somebody else made a second one: ours goes, or every reference by name is ambiguous.
+    fn doubled(&self) -> impl Iterator<Item = (Resource, Action, Reason)> {
+        let doubled = self.existing.iter().filter(|(_, existing)| existing.twice);
+        doubled.filter_map(|(resource, _)| match resource {
+            Resource::Network(name) => Some((
+                resource.clone(),
+                Action::RemoveNetwork(name.clone()),
+                Reason::MadeTwice,
+            )),
+            // A volume's name is its identity.
+            Resource::Volume(_) => None,
+        })
+    }
+
     /// Networks and volumes that a service needs and that are not there.
     fn needs(&self) -> Vec<(Resource, Action, Reason)> {
         let desired = || self.services.values().map(|service| &service.desired);
@@ -173,7 +187,7 @@ impl Planner<'_> {
         let world = self.world;
         let mut wanted = match world.down {
             Some(down) => world.leftovers(down),
-            None => world.needs(),
+            None => world.needs().into_iter().chain(world.doubled()).collect(),
         };
         wanted.sort_by(|a, b| a.0.cmp(&b.0));
         wanted.dedup_by(|a, b| a.0 == b.0);

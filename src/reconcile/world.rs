@@ -426,9 +426,11 @@ impl World {
                 self.resources.remove(&resource);
                 let made = matches!(action, Action::CreateNetwork(_) | Action::CreateVolume(_));
                 self.removed.remove(&resource);
-                if made {
+                let was_twice = (self.existing.get(&resource)).is_some_and(|it| it.twice);
+                if made || was_twice {
                     let existing = Existing {
-                        ours: true,
+                        ours: made,
+                        twice: false,
                         asked_at: now,
                     };
                     self.existing.insert(resource, existing);

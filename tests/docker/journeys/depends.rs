@@ -67,6 +67,17 @@ impl Project {
         }
     }
 
+    /// Waits until phoenixd has made the network: engines that two ask for one of the same name at once may make two.
+    #[track_caller]
+    fn await_network(&self) {
+        eventually(
+            "the network of phoenixd",
+            SOON,
+            || self.journey.engine.networks(&self.journey.label()),
+            |networks| networks.len() == 1,
+        );
+    }
+
     /// Everything of docker compose's that is no replica.
     fn of_compose(&self) -> Vec<Made> {
         let label = format!("com.docker.compose.project={}", self.journey.project);
@@ -247,6 +258,7 @@ fn a_job_of_docker_compose_has_to_end_well_unless_it_is_not_required() {
     job(&project);
     let journey = &project.journey;
     let supervisor = journey.up();
+    project.await_network();
     project.is_well(false);
     project.compose(&["up", "--detach", "migrate"]);
     project.await_waiting("`migrate` (docker compose's) to complete: it exited with code 1");
@@ -337,4 +349,39 @@ fn one_phoenix_starts_after_another_follows_its_new_generation_and_leaves_before
             .position(|(action, container)| action == what && container.starts_with(&name))
     };
     assert!(gone("web", "die") < gone("api", "kill"), "{all:#?}");
+}
+
+#[test]
+fn of_two_networks_of_one_name_that_of_docker_compose_stays() {
+    let project = Project::of("{ job: { condition: service_completed_successfully } }", "");
+    let journey = &project.journey;
+    let text = std::fs::read_to_string(journey.file()).expect("the file");
+    journey.write(&format!("{text}  job: {{ image: {} }}\n", journey.image()));
+    let _supervisor = journey.up();
+    project.await_network();
+
+    let name = format!("{}_default", journey.project);
+    let label = format!("com.docker.compose.project={}", journey.project);
+    let labels = serde_json::json!({
+        "com.docker.compose.project": journey.project,
+        "com.docker.compose.network": "default",
+    });
+    let body = serde_json::json!({ "Name": name, "Labels": labels });
+    let made = journey.engine.call("POST", "/networks/create", Some(&body));
+    // An engine that makes no second one says so.
+    let is_doubled = made.expect("an answer").status != 409;
+    if is_doubled {
+        eventually(
+            "phoenixd's own is gone",
+            SOON,
+            || journey.engine.networks(&journey.label()),
+            Vec::is_empty,
+        );
+        let said = journey.run(&["events"]).success().stdout;
+        assert!(
+            said.contains("somebody else made one of the same name"),
+            "{said}"
+        );
+    }
+    assert_eq!(journey.engine.networks(&label), [name]);
 }

@@ -27,7 +27,12 @@ impl Scenario {
                     ours: true,
                 });
             }
-            Action::RemoveNetwork(name) => self.networks.retain(|network| network.name != *name),
+            Action::RemoveNetwork(name) => {
+                let same = |network: &&NetworkSeen| network.name == *name;
+                let is_doubled = self.networks.iter().filter(same).count() > 1;
+                self.networks
+                    .retain(|network| !same(&network) || (is_doubled && !network.ours));
+            }
             Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
             Action::Create {
                 replica,

@@ -110,6 +110,25 @@ fn a_network_of_compose_is_joined_and_made_by_phoenixd_only_when_it_is_gone() {
 }
 
 #[test]
+fn of_two_networks_of_one_name_that_of_somebody_else_stays() {
+    let mut scenario = own_network();
+    scenario.networks = [true, false]
+        .map(|ours| NetworkSeen {
+            name: NetworkName::new("p_default"),
+            ours,
+        })
+        .into();
+    scenario.list();
+    assert_snapshot!(scenario.live(secs(5)), @r"
+          0s remove network p_default: somebody else made one of the same name at the same time
+    ");
+    assert_eq!(scenario.networks.len(), 1);
+    assert!(scenario.networks.iter().all(|network| !network.ours));
+    scenario.list();
+    assert_eq!(scenario.live(mins(5)), "", "and it is used");
+}
+
+#[test]
 fn births_wait_for_an_external_network_that_somebody_removed() {
     let mut scenario = Scenario::of(web()).with_running(1, "one", mins(1)).start();
     scenario.live(secs(60));

@@ -343,6 +343,7 @@ fn is_own_will(reason: &Reason) -> Option<bool> {
         | Reason::HandedOn
         | Reason::Differs { .. }
         | Reason::Stray
+        | Reason::MadeTwice
         | Reason::Drained { .. } => None,
     }
 }
