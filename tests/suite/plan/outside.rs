@@ -119,9 +119,7 @@ fn of_two_networks_of_one_name_that_of_somebody_else_stays() {
         })
         .into();
     scenario.list();
-    assert_snapshot!(scenario.live(secs(5)), @r"
-          0s remove network p_default: somebody else made one of the same name at the same time
-    ");
+    assert_snapshot!(scenario.live(secs(5)), @"      0s remove network p_default: somebody else made one of the same name at the same time");
     assert_eq!(scenario.networks.len(), 1);
     assert!(scenario.networks.iter().all(|network| !network.ours));
     scenario.list();
