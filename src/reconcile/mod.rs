@@ -31,6 +31,7 @@ mod schedule;
 mod service;
 mod status;
 mod time;
+mod touch;
 mod verdict;
 mod verdicts;
 mod views;
@@ -48,6 +49,9 @@ pub use schedule::Limits;
 pub use service::Desired;
 pub use status::{ReplicaStatus, RequestState, ServiceStatus, Status};
 pub use time::Time;
+pub use touch::{
+    Door, Entry, Exec, ExecFacts, Intruder, Origin, Program, Socket, Touch, Transport,
+};
 pub use verdict::{Stage, Verdict, WaitingOn};
 pub use views::{Backend, EdgeReport, Routes, Step, Target, Targets};
 pub use world::World;
