@@ -387,18 +387,28 @@ fn what_a_phoenix_may_not_have_is_left_as_it_is_with_its_reason() {
     soon("it is recycled", || {
         journey.run(&["recycle"]).code == Some(0)
     });
-    let rows = journey.ps();
-    let reason = |service: &str| {
-        let row = rows
-            .iter()
-            .find(|row| row["service"] == service)
-            .expect("a row");
-        assert_eq!(row["stage"], "refused", "{row}");
-        row["waiting_on"].to_string()
+    let tells_the_reasons = || {
+        let rows = journey.ps();
+        let reason = |service: &str| {
+            let row = rows
+                .iter()
+                .find(|row| row["service"] == service)
+                .expect("a row");
+            assert_eq!(row["stage"], "refused", "{row}");
+            row["waiting_on"].to_string()
+        };
+        assert!(reason("root").contains("privileged"));
+        assert!(reason("copied").contains("/greeting"));
+        rows
     };
-    assert!(reason("root").contains("privileged"));
-    assert!(reason("copied").contains("/greeting"));
+    tells_the_reasons();
     drop(supervisor);
+    // Docker is the state: what was adopted is known without anybody who runs.
+    let rows = tells_the_reasons();
+    let web = rows.iter().find(|row| row["service"] == "web");
+    let web = web.expect("the adopted one");
+    assert_eq!(web["waiting_on"], "a supervisor: `phoenixd adopt`");
+    assert!(web["ttl_remaining_seconds"].is_number(), "{web}");
     journey.run(&["down"]).success();
     let left: Vec<String> = project.all().into_iter().map(|made| made.name).collect();
     let expected = ["copied-1", "other-1", "root-1"].map(|rest| project.name(rest));
