@@ -288,6 +288,19 @@ secrets: { missing: { file: ./missing } }
 }
 
 #[test]
+fn a_named_pipe_is_refused_and_not_waited_for() {
+    let file = "services:
+  web: { image: a, env_file: ./pipe, x-phoenix: {} }
+";
+    let place = Place::new(&[("compose.yaml", file)]);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.path().join("pipe"), mode).expect("a pipe");
+    let said = place.run(&["check"]);
+    assert!(said.contains("it is a named pipe"), "{said}");
+    assert!(said.contains("exit code 1"), "{said}");
+}
+
+#[test]
 fn completions_and_the_man_page_come_from_the_same_definition() {
     let place = Place::new(&[]);
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
