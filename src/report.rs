@@ -249,6 +249,34 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The same, cut to so many characters; what is cut is counted.
+pub fn brief(text: &str, characters: usize) -> String {
+    let Some((end, _)) = text.char_indices().nth(characters) else {
+        return escape(text).into_owned();
+    };
+    let (kept, cut) = text.split_at(end);
+    format!("{}… ({} bytes more)", escape(kept), cut.len())
+}
+
+/// JSON text for a terminal or a log line: the same characters as in [`escape`], which JSON may hold as they are, become
+/// its own escapes (`\u202e`). It stays the same JSON. A line break between values stays, too.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    let hostile = |char| is_hostile(char) && char != '\n';
+    if !json.contains(hostile) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len().saturating_add(16));
+    for char in json.chars() {
+        if hostile(char) {
+            // None of them is beyond the basic plane. Writing to a `String` cannot fail.
+            write!(escaped, "\\u{:04x}", u32::from(char)).unwrap_or_default();
+        } else {
+            escaped.push(char);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 fn push_escaped(text: &mut String, char: char) {
     if is_hostile(char) {
         text.extend(char.escape_default());

@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
             engine: connected.docker,
             identity: connected.identity,
             state,
+            journal: context.journal_settings()?,
             files,
             stop: stop.clone(),
             command: Some(Command::Down { volumes }),

@@ -69,6 +69,7 @@ pub(super) async fn supervised(
         engine: Arc::clone(&connected.docker),
         identity: connected.identity.clone(),
         state: context.state(&resolved.project.name),
+        journal: context.journal_settings()?,
         files: context.file_store(&resolved.project.name, connected)?,
         stop,
         command: None,

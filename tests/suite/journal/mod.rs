@@ -8,6 +8,7 @@
 
 mod crash;
 mod follow;
+mod rotate;
 mod tamper;
 
 use std::fs::{self, OpenOptions};
