@@ -41,6 +41,7 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             api_version: engine.api_version.clone(),
         }),
         engine_error: status.engine_error.clone(),
+        journal_error: status.journal_error.clone(),
         replicas: rows(status, now),
         unverified: status
             .replicas

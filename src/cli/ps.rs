@@ -37,6 +37,12 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
         if let Some(error) = &status.engine_error {
             complain(&format!("warning: the engine does not answer: {}\n", report::escape(error)));
         }
+        if let Some(error) = &status.journal_error {
+            complain(&format!(
+                "warning: the journal cannot be written: {}; nothing is replaced until it can\n",
+                report::escape(error)
+            ));
+        }
         if !status.unverified.is_empty() {
             complain(&format!(
                 "note: hardening not verified in the kernel for {}: /proc is not the engine's host's\n",

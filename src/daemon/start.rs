@@ -244,6 +244,7 @@ pub async fn supervise<E: Engine>(
         kept: None,
         world,
         journal: ground.journal.clone(),
+        journal_status: ground.journal.status(),
         events: events_in,
         probed: probed_in,
         asked: asked_in,

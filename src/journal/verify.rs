@@ -59,9 +59,11 @@ impl Heads {
                     return Err(Error::Read { path, source });
                 }
             }
-            let Ok(HeadLine { seq, head }) = serde_json::from_slice(lines.line()) else {
-                let why = Why::NotARecord;
-                return Err(super::read::unreadable(path, line, why));
+            let HeadLine { seq, head } = match serde_json::from_slice(lines.line()) {
+                Ok(head) => head,
+                // Half a line, which a crash or a full disk left.
+                Err(error) if error.is_eof() => continue,
+                Err(_) => return Err(super::read::unreadable(path, line, Why::NotARecord)),
             };
             if let Some(other) = self.numbered.insert(seq, head.clone())
                 && other != head

@@ -370,7 +370,132 @@ fn encode(entry: &Entry, head: &Head, bytes: &mut Vec<u8>) -> io::Result<Head> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::Path;
+    use std::sync::atomic::AtomicU64;
+
+    use super::super::{read_lines, verify};
     use super::*;
+
+    /// A disk of so many bytes, which the files of the directory take up.
+    #[derive(Debug)]
+    struct SmallDisk {
+        directory: PathBuf,
+        size: Arc<AtomicU64>,
+    }
+
+    impl SmallDisk {
+        fn room(&self) -> u64 {
+            let files = fs::read_dir(&self.directory).unwrap();
+            let used: u64 = files
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum();
+            self.size.load(Ordering::Relaxed).saturating_sub(used)
+        }
+    }
+
+    impl Disk for SmallDisk {
+        fn append(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+            let room = usize::try_from(self.room()).unwrap();
+            file.write_all(&bytes[..room.min(bytes.len())])?;
+            if room < bytes.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
+
+        fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+            if self.room() < bytes {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            file.set_len(bytes)
+        }
+
+        fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+            Ok(self.room())
+        }
+    }
+
+    /// A writer on a disk of that size, with its reserve.
+    fn writer_on(directory: &Path, size: u64) -> (Writer, Arc<AtomicU64>) {
+        let file = LockedFile::create_new(&directory.join(FILE_NAME)).unwrap();
+        let ends = (&Head::genesis(), Head::genesis());
+        let mut writer = Writer::new(directory, file, ends, 0, Limits::STANDARD);
+        let size = Arc::new(AtomicU64::new(size));
+        writer.disk = Box::new(SmallDisk {
+            directory: directory.to_owned(),
+            size: Arc::clone(&size),
+        });
+        writer.make_reserve();
+        (writer, size)
+    }
+
+    fn note(text: &str) -> Vec<Entry> {
+        vec![Entry::new(Record::new(Kind::Note).reason(text), None)]
+    }
+
+    fn kinds(directory: &Path) -> Vec<Kind> {
+        let lines = read_lines(&directory.join(FILE_NAME)).unwrap();
+        lines.map(|line| line.unwrap().record.kind).collect()
+    }
+
+    #[test]
+    fn a_full_disk_takes_the_reserve_for_the_last_records_and_then_nothing_until_there_is_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let reserve = directory.path().join("journal.reserve");
+        let (mut writer, size) = writer_on(directory.path(), RESERVE_BYTES + 1000);
+        assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
+        assert!(writer.commit(note("there is room")));
+        // What meets the full disk still gets in, and so does why it is the last.
+        assert!(writer.commit(note(&"x".repeat(2000))));
+        assert!(!reserve.exists());
+        assert_eq!(
+            kinds(directory.path()),
+            [Kind::Note, Kind::Note, Kind::Full]
+        );
+        assert!(writer.status().borrow().failing.is_some());
+        let end = verify(&path).unwrap().head;
+
+        // There would be room for these: a journal that begins and ends with every byte helps nobody.
+        for lost in 1..=3 {
+            assert!(!writer.commit(note("lost")));
+            assert_eq!(writer.status().borrow().lost, lost);
+        }
+        assert_eq!(verify(&path).unwrap().head, end);
+        // Not even enough for the reserve and as much again.
+        size.store(2 * RESERVE_BYTES, Ordering::Relaxed);
+        assert!(!writer.commit(Vec::new()));
+
+        // There is space again: found without a record that would ask for it.
+        size.store(3 * RESERVE_BYTES, Ordering::Relaxed);
+        assert!(writer.commit(Vec::new()));
+        assert!(writer.status().borrow().failing.is_none());
+        assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
+        let last = read_lines(&path).unwrap().last().unwrap().unwrap().record;
+        assert_eq!(
+            (last.kind, &last.detail["records"]),
+            (Kind::Lost, &3.into())
+        );
+        assert!(writer.commit(note("as before")));
+        assert_eq!(verify(&path).unwrap().records, 5);
+    }
+
+    #[test]
+    fn a_full_disk_without_a_reserve_loses_and_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut writer, size) = writer_on(directory.path(), 1000);
+        assert!(writer.commit(note("there is room")));
+        assert!(!writer.commit(note(&"x".repeat(2000))));
+        assert_eq!(kinds(directory.path()), [Kind::Note]);
+        size.store(1 << 20, Ordering::Relaxed);
+        assert!(writer.commit(note("after")));
+        assert_eq!(
+            kinds(directory.path()),
+            [Kind::Note, Kind::Lost, Kind::Note]
+        );
+    }
 
     #[test]
     fn records_that_wait_together_become_durable_together() {

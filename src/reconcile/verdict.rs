@@ -30,6 +30,11 @@ pub enum WaitingOn {
         /// Its error.
         error: String,
     },
+    /// The journal cannot be written: nothing is replaced until it can.
+    Journal {
+        /// Why not.
+        error: String,
+    },
     /// Networks or volumes are being made.
     Resources {
         /// Which.
@@ -233,6 +238,7 @@ impl WaitingOn {
             } => {
                 format!("replacement: {because}; it waits on {}", on.describe(now))
             }
+            Self::Journal { error } => format!("the journal, which cannot be written: {error}"),
             Self::Birth { replica } => format!("{replica} to be ready"),
             Self::Edge => "the edge to confirm the switch".to_owned(),
             Self::Connections { open: 1, until } => {
@@ -334,6 +340,7 @@ impl WaitingOn {
             Self::Call(_)
             | Self::Listing
             | Self::Engine { .. }
+            | Self::Journal { .. }
             | Self::Resources { .. }
             | Self::Dependency { .. }
             | Self::Dependents { .. }

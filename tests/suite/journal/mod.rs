@@ -6,7 +6,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod cli;
 mod crash;
+mod export;
 mod follow;
 mod rotate;
 mod tamper;

@@ -271,3 +271,31 @@ fn replicas_that_fail_of_one_cause_are_one_failure() {
     scenario.live(secs(5));
     assert_eq!(scenario.routed().split(' ').count(), 8, "all are back");
 }
+
+#[test]
+fn while_the_journal_cannot_be_written_nothing_is_replaced_and_what_is_missing_comes_back() {
+    let fails = || Event::Journal {
+        error: Some("no space left on the disk".to_owned()),
+    };
+    let mut scenario = Scenario::of(web()).start();
+    scenario.live(secs(5));
+    scenario.apply(fails());
+    scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
+    assert_snapshot!(scenario.plan(), @"");
+    assert_eq!(scenario.routed(), "web-1");
+    scenario.dies("web-1", 1);
+    assert_snapshot!(scenario.live(secs(2)), @"");
+    scenario.apply(Event::Journal { error: None });
+    assert_snapshot!(scenario.live(secs(2)), @"");
+
+    // Stop-first: what serves is not even stopped.
+    let mut desired = web();
+    desired.phoenix.surge = 0;
+    let mut scenario = Scenario::of(desired).start();
+    scenario.live(secs(5));
+    scenario.apply(fails());
+    scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
+    assert_snapshot!(scenario.live(secs(5)), @"");
+    scenario.apply(Event::Journal { error: None });
+    assert_snapshot!(scenario.live(secs(5)), @"");
+}
