@@ -98,16 +98,16 @@ impl Environment {
 
     /// What is said of the journal, word for word; `cli` reads it.
     pub fn journal(&self) -> JournalWords {
-        let words = |name| self.get(name).map(str::to_owned);
+        let words = |text: Option<&str>| text.map(str::to_owned);
         JournalWords {
-            file_size: words("PHOENIXD_JOURNAL_FILE_SIZE"),
-            size: words("PHOENIXD_JOURNAL_SIZE"),
-            heads: words("PHOENIXD_JOURNAL_HEADS"),
-            every: words("PHOENIXD_JOURNAL_HEADS_EVERY"),
-            period: words("PHOENIXD_JOURNAL_HEADS_PERIOD"),
-            secret_file: words("PHOENIXD_JOURNAL_HEADS_SECRET_FILE"),
-            ca_file: words("PHOENIXD_JOURNAL_HEADS_CA_FILE"),
-            networks: words("PHOENIXD_JOURNAL_HEADS_NETWORKS"),
+            file_size: words(self.get("PHOENIXD_JOURNAL_FILE_SIZE")),
+            size: words(self.get("PHOENIXD_JOURNAL_SIZE")),
+            heads: words(self.get("PHOENIXD_JOURNAL_HEADS")),
+            every: words(self.get("PHOENIXD_JOURNAL_HEADS_EVERY")),
+            period: words(self.get("PHOENIXD_JOURNAL_HEADS_PERIOD")),
+            secret_file: words(self.get("PHOENIXD_JOURNAL_HEADS_SECRET_FILE")),
+            ca_file: words(self.get("PHOENIXD_JOURNAL_HEADS_CA_FILE")),
+            networks: words(self.get("PHOENIXD_JOURNAL_HEADS_NETWORKS")),
         }
     }
 

@@ -24,13 +24,15 @@ pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// What an engine or a build says may be any length.
+        const CHARACTERS: usize = 4096;
         let mut shown = self.0.to_string();
-        f.write_str(&escape(&shown))?;
+        f.write_str(&brief(&shown, CHARACTERS))?;
         let mut next = self.0.source();
         while let Some(cause) = next {
             let text = cause.to_string();
             if !mentions(&shown, &text) {
-                write!(f, ": {}", escape(&text))?;
+                write!(f, ": {}", brief(&text, CHARACTERS))?;
                 shown = text;
             }
             next = cause.source();
@@ -251,11 +253,16 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 
 /// The same, cut to so many characters; what is cut is counted.
 pub fn brief(text: &str, characters: usize) -> String {
+    escape(&cut(text, characters)).into_owned()
+}
+
+/// Text cut to so many characters; what is cut is counted.
+pub fn cut(text: &str, characters: usize) -> Cow<'_, str> {
     let Some((end, _)) = text.char_indices().nth(characters) else {
-        return escape(text).into_owned();
+        return Cow::Borrowed(text);
     };
     let (kept, cut) = text.split_at(end);
-    format!("{}… ({} bytes more)", escape(kept), cut.len())
+    Cow::Owned(format!("{kept}… ({} bytes more)", cut.len()))
 }
 
 /// JSON text for a terminal or a log line: the same characters as in [`escape`], which JSON may hold as they are, become

@@ -301,7 +301,11 @@ fn for_people(line: &Line) -> String {
     for (name, value) in &record.detail {
         let value = match value {
             serde_json::Value::String(text) => brief(text, TEXT),
-            other => brief(&other.to_string(), TEXT),
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Number(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => brief(&value.to_string(), TEXT),
         };
         say(&format!("{}={value}", brief(name, TEXT)));
     }

@@ -190,7 +190,6 @@ pub async fn supervise<E: Engine>(
     resolved: Option<&ResolvedProject>,
     around: Surroundings<E>,
 ) -> Result<Arc<Snapshot>, StartError> {
-    raise_open_files();
     let ground = Ground::take(&supervised, resolved, &around).await?;
     let Surroundings {
         engine,
@@ -199,10 +198,8 @@ pub async fn supervise<E: Engine>(
         stop,
         command,
         status,
-        journal: JournalSettings { heads, .. },
         ..
     } = around;
-    let heads = export_heads(&ground.journal, &supervised.project, heads)?;
     announce(&ground.journal, &supervised, &identity);
 
     let (events, events_in) = mpsc::channel(EVENTS);
@@ -262,7 +259,7 @@ pub async fn supervise<E: Engine>(
     let ended = until_ended(supervisor, &mut tasks).await;
     shutdown.cancel();
     end_tasks(&mut tasks).await;
-    close(&ground.journal, heads).await;
+    close(&ground.journal, ground.heads).await;
     ended
 }
 
@@ -285,6 +282,7 @@ struct Ground {
     listeners: edge::Listeners,
     socket: UnixListener,
     journal: Journal,
+    heads: Option<Exporter>,
     /// Released last.
     _lock: Lock,
 }
@@ -303,6 +301,7 @@ impl Ground {
             ..
         } = around;
         let project = &supervised.project;
+        raise_open_files();
         let lock = Lock::take(&state.dir, &state.lock(), project, &identity.id)?;
         let listing = engine
             .list(&supervised.scope)
@@ -329,6 +328,7 @@ impl Ground {
             edge,
             listeners,
             socket,
+            heads: export_heads(&journal, project, around.journal.heads.clone())?,
             journal,
             _lock: lock,
         })

@@ -139,7 +139,15 @@ pub struct Verified {
 /// # Errors
 /// [`Error::Broken`] with the line, or that the file cannot be read.
 pub fn verify(path: &Path) -> Result<Verified, Error> {
-    let scan = scan(open(path)?, |_| {}).map_err(|error| error.of(path))?;
+    verify_from(open(path)?, path)
+}
+
+/// The same of a file that is read from elsewhere, under the name that errors give it.
+///
+/// # Errors
+/// The same.
+pub fn verify_from(input: impl BufRead, path: &Path) -> Result<Verified, Error> {
+    let scan = scan(input, |_| {}).map_err(|error| error.of(path))?;
     Ok(Verified {
         records: scan.head.seq.saturating_sub(scan.base.seq),
         base: scan.base,

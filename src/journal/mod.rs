@@ -31,7 +31,7 @@ mod verify;
 mod writer;
 
 pub use append::{Journal, Receipt};
-pub use chain::{Broken, GENESIS, Head, Verified, Why, verify};
+pub use chain::{Broken, GENESIS, Head, Verified, Why, verify, verify_from};
 pub use error::{Error, NotDurable};
 pub use files::{AllLines, files_of, raw_lines, read_all};
 pub use follow::{Follower, From, follow};

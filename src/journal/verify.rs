@@ -45,10 +45,14 @@ impl Heads {
     /// The file cannot be read, or holds something else; two heads of one number that differ are
     /// [`Error::Rewritten`] of the second.
     pub fn add_file(&mut self, path: &Path) -> Result<(), Error> {
-        self.add_lines(open(path)?, path)
+        self.add_from(open(path)?, path)
     }
 
-    fn add_lines(&mut self, input: impl BufRead, path: &Path) -> Result<(), Error> {
+    /// The same of a file that is read from elsewhere.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn add_from(&mut self, input: impl BufRead, path: &Path) -> Result<(), Error> {
         let mut lines = RawLines::new(input);
         for line in 1.. {
             match lines.advance() {
@@ -293,7 +297,7 @@ fn explains(passed: &Passed<'_>, base: Option<&Head>) -> bool {
 
 /// How the file before this one was taken from under the writer, if it was.
 fn displaced(line: &Line) -> Option<&str> {
-    let rotated = line.record.detail.get("rotated").is_some();
+    let rotated = line.record.detail.contains_key("rotated");
     (line.record.kind == Kind::Continued && !rotated)
         .then_some(line.record.reason.as_deref())
         .flatten()

@@ -277,7 +277,7 @@ impl Writer {
         }
         self.read_only = true;
         let error = Arc::new(error);
-        let first = self.write(batch, lost, Some(full_record(&error)))?;
+        let first = self.write(batch, lost, Some(&full_record(&error)))?;
         tracing::error!(%error, "the disk is full: the journal is read-only until there is space");
         self.failing = Some(error);
         Ok(first)
@@ -293,7 +293,7 @@ impl Writer {
     }
 
     /// Writes the batch and what must stand before it; the number of the batch's first record.
-    fn write(&mut self, batch: &[Entry], lost: u64, last: Option<Record>) -> io::Result<u64> {
+    fn write(&mut self, batch: &[Entry], lost: u64, farewell: Option<&Record>) -> io::Result<u64> {
         self.cut_back()?;
         if let Some(why) = self.displaced()? {
             self.start_over(why)?;
@@ -311,8 +311,8 @@ impl Writer {
         for entry in batch {
             head = encode(entry, &head, &mut bytes)?;
         }
-        if let Some(record) = last {
-            head = encode(&Entry::new(record, None), &head, &mut bytes)?;
+        if let Some(record) = farewell {
+            head = encode(&Entry::new(record.clone(), None), &head, &mut bytes)?;
         }
         self.dirty = true;
         self.disk.append(&self.file, &bytes)?;

@@ -32,7 +32,7 @@ use super::settings::ExportError;
 const SIGNATURE: &str = "x-phoenixd-hmac-sha256";
 /// The longest head of an answer, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
-/// Where hosts keep the certificates that they trust (Go's `crypto/x509` looks there, too, go1.24 root_linux.go).
+/// Where hosts keep the certificates that they trust (Go's `crypto/x509` looks there, too, go1.24 `root_linux.go`).
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

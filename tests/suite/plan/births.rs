@@ -281,10 +281,17 @@ fn while_the_journal_cannot_be_written_nothing_is_replaced_and_what_is_missing_c
     scenario.live(secs(5));
     scenario.apply(fails());
     scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
-    assert_snapshot!(scenario.plan(), @"");
+    assert_snapshot!(scenario.plan(), @r"
+    web-1 ready waits: replacement: generation 1 gives way to 2; it waits on the journal, which cannot be written: no space left on the disk
+    web waits: the journal, which cannot be written: no space left on the disk
+    ");
     assert_eq!(scenario.routed(), "web-1");
     scenario.dies("web-1", 1);
-    assert_snapshot!(scenario.live(secs(2)), @"");
+    assert_snapshot!(scenario.live(secs(2)), @r"
+    0s remove web-1: it exited with code 1
+    1s create web-2 (generation 2): 0 of 1 replicas live
+    1s start web-2: birth
+    ");
     scenario.apply(Event::Journal { error: None });
     assert_snapshot!(scenario.live(secs(2)), @"");
 
@@ -297,5 +304,11 @@ fn while_the_journal_cannot_be_written_nothing_is_replaced_and_what_is_missing_c
     scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
     assert_snapshot!(scenario.live(secs(5)), @"");
     scenario.apply(Event::Journal { error: None });
-    assert_snapshot!(scenario.live(secs(5)), @"");
+    assert_snapshot!(scenario.live(secs(5)), @r"
+    0s drain web-1: generation 1 gives way to 2
+    0s stop web-1: drained: generation 1 gives way to 2
+    0s remove web-1: generation 1 gives way to 2
+    0s create web-2 (generation 2): 0 of 1 replicas live
+    0s start web-2: birth
+    ");
 }
