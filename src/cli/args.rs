@@ -212,6 +212,9 @@ pub(super) struct DemoArgs {
 pub(super) enum JournalCommand {
     /// Check that no record was changed, removed or added, over all its files; exit code 1 if one was
     Verify {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
         /// Directories or files of a journal [default: the project's own]
         paths: Vec<PathBuf>,
         /// Head that was exported earlier and is to be in the chain, in hexadecimal; repeat for more
@@ -223,6 +226,9 @@ pub(super) enum JournalCommand {
     },
     /// Print records for people
     Show {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
         /// Of this service
         #[arg(long, value_name = "SERVICE")]
         service: Option<String>,
@@ -238,10 +244,22 @@ pub(super) enum JournalCommand {
     },
     /// Print everything as it is written, with the fields of the chain
     Export {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
         /// How it looks
         #[arg(long, value_name = "FORMAT", value_enum, default_value_t = JournalFormat::Jsonl)]
         format: JournalFormat,
     },
+}
+
+impl JournalCommand {
+    /// Where the project is defined.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let (Self::Verify { files, .. } | Self::Show { files, .. } | Self::Export { files, .. }) =
+            self;
+        files.files.clone()
+    }
 }
 
 /// How an exported journal looks.

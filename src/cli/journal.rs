@@ -25,17 +25,19 @@ pub(super) fn run(context: &Context, command: JournalCommand) -> Result<Exit, Co
             paths,
             heads,
             head_files,
+            ..
         } => verify(context, &paths, &heads, &head_files),
         JournalCommand::Show {
             service,
             kinds,
             since,
             tail,
+            ..
         } => {
             let wanted = Wanted::of(service, &kinds, since.as_deref())?;
             show(&existing(context)?, &wanted, tail)
         }
-        JournalCommand::Export { format } => export(&existing(context)?, format),
+        JournalCommand::Export { format, .. } => export(&existing(context)?, format),
     }
 }
 

@@ -99,7 +99,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
         Command::Ps { files, format } => ps::run(&context(files.files), format),
         Command::Recycle { files, services } => recycle::run(&context(files.files), &services),
         Command::Events { files, follow } => events::run(&context(files.files), follow),
-        Command::Journal { command } => journal::run(&context(Vec::new()), command),
+        Command::Journal { command } => journal::run(&context(command.files()), command),
     }
 }
 

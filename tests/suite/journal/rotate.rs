@@ -272,15 +272,13 @@ fn an_exported_head_shows_that_a_chain_was_rewritten_or_cut_off() {
         let found = verify_all(&files, heads(&head.hash)).unwrap();
         assert_eq!((found.heads_found, &found.head), (1, &checked.head));
     }
-    let text: String = ends
-        .iter()
-        .map(|head| {
-            format!(
-                "{{\"seq\":{},\"head\":\"{}\",\"at\":\"x\"}}\n",
-                head.seq, head.hash
-            )
-        })
-        .collect();
+    let line = |head: &phoenixd::journal::Head| {
+        format!(
+            "{{\"seq\":{},\"head\":\"{}\",\"at\":\"x\"}}\n",
+            head.seq, head.hash
+        )
+    };
+    let text = ends.iter().map(line).collect::<Vec<_>>().concat();
     let exported = directory.path().join("heads");
     fs::write(&exported, text).unwrap();
     let numbered = || {
