@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::support::{Journey, until};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Takes all the space there is.
 fn fill(path: &Path) {
