@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod desk;
+mod hostile;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
