@@ -1,6 +1,6 @@
 //! Heads to a webhook: one small POST, over TLS unless it stays on this host.
 //!
-//! The name is resolved once for each request, and the connection goes to just that address; an address that is not
+//! The name is resolved once for each request, and the connection goes to just what was found; an address that is not
 //! public is refused unless the operator lists its network. Redirects are not followed, and of the answer only the head
 //! is read.
 
@@ -100,7 +100,7 @@ impl Webhook {
     /// A request that is dropped closes its connection.
     pub(super) async fn post(&self, told: &Told) -> io::Result<()> {
         let request = self.request(told)?;
-        let stream = TcpStream::connect(self.address().await?).await?;
+        let stream = TcpStream::connect(self.addresses().await?.as_slice()).await?;
         let status = match &self.tls {
             None => exchange(stream, request).await?,
             Some(config) => {
@@ -140,27 +140,32 @@ impl Webhook {
             .map_err(io::Error::other)
     }
 
-    /// The first address of the name that may be spoken to.
-    async fn address(&self) -> io::Result<SocketAddr> {
+    /// The addresses of the name that may be spoken to; at least one.
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let found: Vec<SocketAddr> = match self.host.parse::<IpAddr>() {
             Ok(address) => vec![(address, self.port).into()],
             Err(_) => lookup_host((self.host.as_str(), self.port))
                 .await?
                 .collect(),
         };
-        let chosen = found.iter().find(|address| self.may_ask(address.ip()));
-        chosen.copied().ok_or_else(|| {
-            let found: Vec<String> = found.iter().map(|one| one.ip().to_string()).collect();
-            io::Error::other(format!(
-                "{} leads to {}, which is not public and not in PHOENIXD_JOURNAL_HEADS_NETWORKS",
-                self.host,
-                if found.is_empty() {
-                    "nowhere".to_owned()
-                } else {
-                    found.join(", ")
-                }
-            ))
-        })
+        let chosen: Vec<SocketAddr> = found
+            .iter()
+            .copied()
+            .filter(|address| self.may_ask(address.ip()))
+            .collect();
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+        let found: Vec<String> = found.iter().map(|one| one.ip().to_string()).collect();
+        let found = if found.is_empty() {
+            "nowhere".to_owned()
+        } else {
+            found.join(", ")
+        };
+        Err(io::Error::other(format!(
+            "{} leads to {found}, which is not public and not in PHOENIXD_JOURNAL_HEADS_NETWORKS",
+            self.host
+        )))
     }
 
     fn may_ask(&self, address: IpAddr) -> bool {
