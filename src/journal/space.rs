@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
@@ -78,12 +79,17 @@ impl Reserve {
         }
     }
 
-    /// Makes it, where it is not held. What is there from an earlier life is made anew: its blocks may be none.
+    /// Makes it, where it is not held. What is there from an earlier life is taken if it has its blocks.
     pub(super) fn make(&mut self, disk: &dyn Disk) -> io::Result<()> {
         if self.held {
             return Ok(());
         }
         let made = append_to(&self.path).and_then(|file| {
+            // `st_blocks` counts 512 bytes, whatever the file system's own blocks are.
+            let about = file.metadata()?;
+            if about.len() == RESERVE_BYTES && about.blocks().saturating_mul(512) >= RESERVE_BYTES {
+                return Ok(());
+            }
             file.set_len(0)?;
             disk.allocate(&file, RESERVE_BYTES)
         });

@@ -275,14 +275,14 @@ fn places_that_are_none_and_urls_that_lead_inside_are_refused() {
 }
 
 #[test]
-fn a_webhook_by_a_name_or_an_address_inside_is_asked_only_where_its_network_is_listed() {
+fn a_webhook_at_an_address_inside_is_not_asked_where_its_network_is_not_listed() {
     // TLS is never begun: the address is refused before.
     let directory = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let sinks =
-        format!("webhook:https://169.254.169.254:{port}/,webhook:https://127.0.0.1.:{port}/");
+        format!("webhook:https://169.254.169.254:{port}/,webhook:https://10.255.255.1:{port}/");
     let words = Words {
         sinks: Some(&sinks),
         ..Words::default()
