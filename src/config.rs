@@ -96,6 +96,21 @@ impl Environment {
         }
     }
 
+    /// What is said of the journal, word for word; `cli` reads it.
+    pub fn journal(&self) -> JournalWords {
+        let words = |text: Option<&str>| text.map(str::to_owned);
+        JournalWords {
+            file_size: words(self.get("PHOENIXD_JOURNAL_FILE_SIZE")),
+            size: words(self.get("PHOENIXD_JOURNAL_SIZE")),
+            heads: words(self.get("PHOENIXD_JOURNAL_HEADS")),
+            every: words(self.get("PHOENIXD_JOURNAL_HEADS_EVERY")),
+            period: words(self.get("PHOENIXD_JOURNAL_HEADS_PERIOD")),
+            secret_file: words(self.get("PHOENIXD_JOURNAL_HEADS_SECRET_FILE")),
+            ca_file: words(self.get("PHOENIXD_JOURNAL_HEADS_CA_FILE")),
+            networks: words(self.get("PHOENIXD_JOURNAL_HEADS_NETWORKS")),
+        }
+    }
+
     /// Colour is wanted on a terminal (`NO_COLOR`, no-color.org).
     pub fn wants_color(&self) -> bool {
         self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
@@ -110,6 +125,27 @@ impl Environment {
     pub fn demo(&self, name: &str) -> Option<&str> {
         self.get(name)
     }
+}
+
+/// What the environment says of the journal, unread.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct JournalWords {
+    /// How large a file gets: `PHOENIXD_JOURNAL_FILE_SIZE`.
+    pub file_size: Option<String>,
+    /// How large all files get: `PHOENIXD_JOURNAL_SIZE`.
+    pub size: Option<String>,
+    /// Where heads are exported to: `PHOENIXD_JOURNAL_HEADS`.
+    pub heads: Option<String>,
+    /// After how many records: `PHOENIXD_JOURNAL_HEADS_EVERY`.
+    pub every: Option<String>,
+    /// After how long at the latest: `PHOENIXD_JOURNAL_HEADS_PERIOD`.
+    pub period: Option<String>,
+    /// The secret of a webhook's signature: `PHOENIXD_JOURNAL_HEADS_SECRET_FILE`.
+    pub secret_file: Option<String>,
+    /// Whom a webhook's certificate must come from: `PHOENIXD_JOURNAL_HEADS_CA_FILE`.
+    pub ca_file: Option<String>,
+    /// Networks that are not public and that a webhook may be in: `PHOENIXD_JOURNAL_HEADS_NETWORKS`.
+    pub networks: Option<String>,
 }
 
 /// How the engine is reached.

@@ -24,13 +24,15 @@ pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// What an engine or a build says may be any length.
+        const CHARACTERS: usize = 4096;
         let mut shown = self.0.to_string();
-        f.write_str(&escape(&shown))?;
+        f.write_str(&brief(&shown, CHARACTERS))?;
         let mut next = self.0.source();
         while let Some(cause) = next {
             let text = cause.to_string();
             if !mentions(&shown, &text) {
-                write!(f, ": {}", escape(&text))?;
+                write!(f, ": {}", brief(&text, CHARACTERS))?;
                 shown = text;
             }
             next = cause.source();
@@ -245,6 +247,39 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len().saturating_add(16));
     for char in text.chars() {
         push_escaped(&mut escaped, char);
+    }
+    Cow::Owned(escaped)
+}
+
+/// The same, cut to so many characters; what is cut is counted.
+pub fn brief(text: &str, characters: usize) -> String {
+    escape(&cut(text, characters)).into_owned()
+}
+
+/// Text cut to so many characters; what is cut is counted.
+pub fn cut(text: &str, characters: usize) -> Cow<'_, str> {
+    let Some((end, _)) = text.char_indices().nth(characters) else {
+        return Cow::Borrowed(text);
+    };
+    let (kept, cut) = text.split_at(end);
+    Cow::Owned(format!("{kept}… ({} bytes more)", cut.len()))
+}
+
+/// JSON text for a terminal or a log line: the same characters as in [`escape`], which JSON may hold as they are, become
+/// its own escapes (`\u202e`). It stays the same JSON. A line break between values stays, too.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    let hostile = |char| is_hostile(char) && char != '\n';
+    if !json.contains(hostile) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len().saturating_add(16));
+    for char in json.chars() {
+        if hostile(char) {
+            // None of them is beyond the basic plane. Writing to a `String` cannot fail.
+            write!(escaped, "\\u{:04x}", u32::from(char)).unwrap_or_default();
+        } else {
+            escaped.push(char);
+        }
     }
     Cow::Owned(escaped)
 }

@@ -11,6 +11,8 @@ use phoenixd::compose::{
     DotenvFile, Files, Format, Input, Printed, ReadError, SourceFile, add_dotenv, config, load,
 };
 
+use phoenixd::journal::{Error, Head, Heads, Line, verify_from};
+
 /// Stands between the files of one input: `%%%% name` on a line of its own.
 const SEPARATOR: &str = "%%%% ";
 
@@ -176,5 +178,64 @@ pub fn dotenv(data: &[u8]) {
             problem.place.is_some() && problem.hint.is_some(),
             "{problem:?}"
         );
+    }
+}
+
+/// A journal, and a file of exported heads.
+pub fn journal(data: &[u8]) {
+    let path = Path::new("journal.jsonl");
+    let mut heads = Heads::default();
+    match heads.add_from(data, path) {
+        Ok(()) | Err(Error::Line { .. } | Error::Rewritten { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    let verified = match verify_from(data, path) {
+        Ok(verified) => verified,
+        Err(Error::Broken { source, .. }) => {
+            let lines = data.split(|byte| *byte == b'\n').count();
+            assert!((1..=lines as u64).contains(&source.line), "{source}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(verified.records, verified.head.seq - verified.base.seq);
+    let torn = usize::try_from(verified.torn_bytes).unwrap_or(usize::MAX);
+    let (whole, _) = data.split_at(data.len() - torn);
+    let again = match verify_from(whole, path) {
+        Ok(again) => again,
+        Err(error) => panic!("what holds, holds without what is torn: {error}"),
+    };
+    assert_eq!(
+        (again.records, &again.head, again.torn_bytes),
+        (verified.records, &verified.head, 0)
+    );
+    if verified.records == 0 {
+        assert_eq!(verified.head, Head::genesis());
+        return;
+    }
+    for line in whole
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        // Of another phoenixd a line may say what this one cannot read, but its number is never another one.
+        if let Ok(line) = serde_json::from_slice::<Line>(line) {
+            assert!(line.seq > verified.base.seq && line.seq <= verified.head.seq);
+        }
+    }
+    // Whatever becomes of a byte before the last line, it is noticed.
+    let Some(last) = whole
+        .strip_suffix(b"\n")
+        .and_then(|all| all.iter().rposition(|byte| *byte == b'\n'))
+    else {
+        return;
+    };
+    let mut changed = whole.to_vec();
+    let at = data.iter().fold(7_usize, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add((*byte).into())
+    }) % last;
+    changed[at] ^= 1;
+    match verify_from(changed.as_slice(), path) {
+        Err(Error::Broken { .. }) => {}
+        other => panic!("a changed byte {at}: {other:?}"),
     }
 }

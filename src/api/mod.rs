@@ -15,6 +15,7 @@
 //! (`daemon`), and access control beyond the file system's: who can open the socket may do everything.
 
 mod client;
+mod json;
 mod rows;
 mod server;
 mod socket;

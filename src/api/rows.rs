@@ -40,7 +40,8 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             version: engine.version.clone(),
             api_version: engine.api_version.clone(),
         }),
-        engine_error: status.engine_error.clone(),
+        engine_error: status.engine_error.as_deref().map(text),
+        journal_error: status.journal_error.as_deref().map(text),
         replicas: rows(status, now),
         unverified: status
             .replicas
@@ -83,7 +84,10 @@ fn existing(replica: &ReplicaStatus, now: Time) -> Row {
             .filter(|_| !has_ended(replica.stage))
             .map(|deadline| remaining(deadline, now)),
         generation: Some(replica.generation.0),
-        waiting_on: replica.waiting_on.as_ref().map(|on| on.describe(now)),
+        waiting_on: replica
+            .waiting_on
+            .as_ref()
+            .map(|on| text(&on.describe(now))),
     }
 }
 
@@ -97,7 +101,10 @@ fn missing(name: &ServiceName, service: &ServiceStatus, now: Time) -> Row {
         age_seconds: None,
         ttl_remaining_seconds: None,
         generation: service.generation.map(|generation| generation.0),
-        waiting_on: service.waiting_on.as_ref().map(|on| on.describe(now)),
+        waiting_on: service
+            .waiting_on
+            .as_ref()
+            .map(|on| text(&on.describe(now))),
     }
 }
 
@@ -112,7 +119,7 @@ fn refused(unit: &ServiceName, why: &str) -> Row {
         age_seconds: None,
         ttl_remaining_seconds: None,
         generation: None,
-        waiting_on: Some(why.to_owned()),
+        waiting_on: Some(text(why)),
     }
 }
 
@@ -123,9 +130,18 @@ fn service_body(service: &ServiceStatus, now: Time) -> ServiceBody {
         missing: service.missing,
         generation: service.generation.map(|generation| generation.0),
         failures: service.failures,
-        last_failure: service.last_failure.clone(),
-        waiting_on: service.waiting_on.as_ref().map(|on| on.describe(now)),
+        last_failure: service.last_failure.as_deref().map(text),
+        waiting_on: service
+            .waiting_on
+            .as_ref()
+            .map(|on| text(&on.describe(now))),
     }
+}
+
+/// What somebody else said, within bounds: an engine's error may be any length.
+fn text(text: &str) -> String {
+    const CHARACTERS: usize = 4096;
+    report::cut(text, CHARACTERS).into_owned()
 }
 
 /// Its process is no more: it cannot be overdue.

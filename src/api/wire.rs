@@ -18,6 +18,9 @@ pub struct StatusBody {
     pub engine: Option<EngineBody>,
     /// Why the engine does not answer, if it does not.
     pub engine_error: Option<String>,
+    /// Why the journal cannot be written, if it cannot; nothing is replaced until it can.
+    #[serde(default)]
+    pub journal_error: Option<String>,
     /// Every replica, and one row for every missing one.
     pub replicas: Vec<Row>,
     /// Replicas whose hardening could not be verified in the kernel: `/proc` is not the engine's host's.

@@ -57,6 +57,7 @@ async fn supervised(
         files: context.file_store(&adoption.resolved.project.name, &connected)?,
         identity: connected.identity,
         state: context.state(&adoption.resolved.project.name),
+        journal: context.journal_settings()?,
         stop,
         command: None,
         status: new_status(),

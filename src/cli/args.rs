@@ -174,6 +174,12 @@ pub(super) enum Command {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Check, show and export the journal; needs no engine and no supervisor
+    Journal {
+        /// What is done with it.
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Run a self-made service before your eyes: 2 replicas, TTL 30 s, recycled under load until Ctrl-C
     Demo(DemoArgs),
     /// Print the JSON Schema of `x-phoenix`, with which editors complete and check it
@@ -199,6 +205,70 @@ pub(super) struct DemoArgs {
     /// End by itself after so many recycled replicas
     #[arg(long, value_name = "N")]
     pub(super) recycles: Option<u64>,
+}
+
+/// What is done with the journal.
+#[derive(Debug, Subcommand)]
+pub(super) enum JournalCommand {
+    /// Check that no record was changed, removed or added, over all its files; exit code 1 if one was
+    Verify {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// Directories or files of a journal [default: the project's own]
+        paths: Vec<PathBuf>,
+        /// Head that was exported earlier and is to be in the chain, in hexadecimal; repeat for more
+        #[arg(long = "head", value_name = "HEX")]
+        heads: Vec<String>,
+        /// File that heads were exported to, all of which are to be in the chain; repeat for more
+        #[arg(long = "heads", value_name = "FILE")]
+        head_files: Vec<PathBuf>,
+    },
+    /// Print records for people
+    Show {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// Of this service
+        #[arg(long, value_name = "SERVICE")]
+        service: Option<String>,
+        /// Of this kind, as `ended` or `tainted`; repeat for more
+        #[arg(long = "kind", value_name = "KIND")]
+        kinds: Vec<String>,
+        /// Since then: `10m`, or `2026-01-31T08:00:00Z`
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// The last so many only
+        #[arg(long, value_name = "N")]
+        tail: Option<usize>,
+    },
+    /// Print everything as it is written, with the fields of the chain
+    Export {
+        /// Where the project is defined.
+        #[command(flatten)]
+        files: Files,
+        /// How it looks
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = JournalFormat::Jsonl)]
+        format: JournalFormat,
+    },
+}
+
+impl JournalCommand {
+    /// Where the project is defined.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let (Self::Verify { files, .. } | Self::Show { files, .. } | Self::Export { files, .. }) =
+            self;
+        files.files.clone()
+    }
+}
+
+/// How an exported journal looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum JournalFormat {
+    /// One object on each line; `journal verify` reads it.
+    Jsonl,
+    /// One array of objects.
+    Json,
 }
 
 /// How a resolved file looks.

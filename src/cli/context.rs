@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::args::Global;
 use super::find::Selection;
+use super::journal_settings;
 use super::load::{self, Loaded};
 use super::logging;
 use super::output::{Complaint, complain};
 use crate::compose::{Format, Printed};
 use crate::config::{EngineSettings, Environment, StateDir};
 use crate::daemon::{
-    EngineIdentity, FileAccess, FileKey, FileStore, NeverPull, ResolvedProject, resolve,
+    EngineIdentity, FileAccess, FileKey, FileStore, JournalSettings, NeverPull, ResolvedProject,
+    resolve,
 };
 use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
 use crate::report::{self, Chain};
@@ -175,6 +177,11 @@ impl Context {
     /// The project's files in the state directory.
     pub(super) fn state(&self, project: &ProjectName) -> StateDir {
         StateDir::of(&self.state_dir, project)
+    }
+
+    /// How the journal is kept.
+    pub(super) fn journal_settings(&self) -> Result<JournalSettings, Complaint> {
+        journal_settings::read(&self.environment.journal())
     }
 
     /// Connects to the engine and makes sure that it answers.

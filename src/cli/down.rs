@@ -7,6 +7,7 @@ use super::up::{new_status, on_signals, say_left, start_complaint};
 use crate::api::{Client, ClientError};
 use crate::daemon::{Stop, Supervised, Surroundings, supervise};
 use crate::reconcile::Command;
+use crate::report;
 
 pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
     context.log(true);
@@ -25,6 +26,7 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
             engine: connected.docker,
             identity: connected.identity,
             state,
+            journal: context.journal_settings()?,
             files,
             stop: stop.clone(),
             command: Some(Command::Down { volumes }),
@@ -52,7 +54,10 @@ async fn by_supervisor(client: Client, volumes: bool) -> Result<Exit, Complaint>
         .await
         .map_err(|error| api_complaint(&error))?;
     for left in &done.left {
-        complain(&format!("warning: left behind: {left}\n"));
+        complain(&format!(
+            "warning: left behind: {}\n",
+            report::brief(left, super::up::LEFT_TEXT)
+        ));
     }
     Ok(if done.finished {
         Exit::Success

@@ -9,6 +9,8 @@ mod demo;
 mod down;
 mod events;
 mod find;
+mod journal;
+mod journal_settings;
 mod load;
 mod logging;
 mod output;
@@ -97,6 +99,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
         Command::Ps { files, format } => ps::run(&context(files.files), format),
         Command::Recycle { files, services } => recycle::run(&context(files.files), &services),
         Command::Events { files, follow } => events::run(&context(files.files), follow),
+        Command::Journal { command } => journal::run(&context(command.files()), command),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::api::Client;
 use crate::daemon::{Preview, ResolvedProject, ToBuild, preview, to_build};
 use crate::docker::{Birth, body_json, connect_json};
 use crate::reconcile::Action;
+use crate::report::{brief, escape_json};
 use crate::spec::{
     BornAfter, ContainerSpec, FileMount, Generation, Project, ReplicaName, Serial, ServiceName,
 };
@@ -53,6 +54,8 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
     Ok(Exit::Success)
 }
 
+/// The longest line of a plan, in characters: engines' errors may be any length.
+const LINE: usize = 2000;
 /// What a plan says where an image is not built yet.
 const UNKNOWN: &str = "what follows depends on what is built\n";
 
@@ -61,7 +64,8 @@ fn builds_as_text(builds: &[ToBuild<'_>]) -> String {
     for one in builds {
         let (name, image) = (&one.service.name, &one.service.container.image);
         // Writing to a string cannot fail.
-        _ = writeln!(text, "{name}: would build image {image}: {}", why(one));
+        let line = format!("{name}: would build image {image}: {}", why(one));
+        _ = writeln!(text, "{}", brief(&line, LINE));
     }
     text
 }
@@ -93,18 +97,20 @@ fn nothing_but_builds(project: &Project, builds: &[ToBuild<'_>]) -> String {
         "create": {},
         "connect": {},
     });
-    format!("{plan:#}\n")
+    escape_json(&format!("{plan:#}\n")).into_owned()
 }
 
 pub(super) fn as_text(preview: &Preview, is_supervised: bool) -> String {
     let mut text = String::new();
     for planned in &preview.actions {
         // Writing to a string cannot fail.
-        _ = writeln!(text, "{}: {}", planned.action, planned.reason);
+        let line = format!("{}: {}", planned.action, planned.reason);
+        _ = writeln!(text, "{}", brief(&line, LINE));
     }
     for row in preview.status.replicas.iter().filter(|_| !is_supervised) {
         if let Some(waits) = &row.waiting_on {
-            _ = writeln!(text, "{}", waits.sentence(&row.replica, preview.now));
+            let line = waits.sentence(&row.replica, preview.now);
+            _ = writeln!(text, "{}", brief(&line, LINE));
         }
     }
     for (name, service) in &preview.status.services {
@@ -114,7 +120,8 @@ pub(super) fn as_text(preview: &Preview, is_supervised: bool) -> String {
                 .iter()
                 .all(|planned| planned.action.service() != Some(name))
         {
-            _ = writeln!(text, "{}", waits.sentence(name, preview.now));
+            let line = waits.sentence(name, preview.now);
+            _ = writeln!(text, "{}", brief(&line, LINE));
         }
     }
     if text.is_empty() {
@@ -162,7 +169,7 @@ fn as_json(preview: &Preview, resolved: &ResolvedProject, builds: &[ToBuild<'_>]
         "create": bodies,
         "connect": connects,
     });
-    format!("{plan:#}\n")
+    escape_json(&format!("{plan:#}\n")).into_owned()
 }
 
 /// What a service's secrets and configs are called and where they are seen; never what is in them.

@@ -17,6 +17,8 @@ use crate::reconcile::Desired;
 use crate::report;
 use crate::spec::{ProjectName, ServiceName};
 
+/// The most that is shown of one text, in characters.
+const TEXT: usize = 400;
 /// How many lines about what somebody else did.
 const MEDDLING_LINES: usize = 4;
 
@@ -37,12 +39,18 @@ pub(super) fn run(context: &Context, format: PsFormat) -> Result<Exit, Complaint
         };
         let status = client.status().await.map_err(|error| api_complaint(&error))?;
         if let Some(error) = &status.engine_error {
-            complain(&format!("warning: the engine does not answer: {}\n", report::escape(error)));
+            complain(&format!("warning: the engine does not answer: {}\n", report::brief(error, TEXT)));
+        }
+        if let Some(error) = &status.journal_error {
+            complain(&format!(
+                "warning: the journal cannot be written: {}; nothing is replaced until it can\n",
+                report::brief(error, TEXT)
+            ));
         }
         if !status.unverified.is_empty() {
             complain(&format!(
                 "note: hardening not verified in the kernel for {}: /proc is not the engine's host's\n",
-                report::escape(&status.unverified.join(", "))
+                report::brief(&status.unverified.join(", "), TEXT)
             ));
         }
         for line in meddling(&status.outside) {
@@ -68,7 +76,7 @@ fn meddling(outside: &[String]) -> Vec<String> {
         ));
     }
     let newest = outside.iter().skip(more);
-    lines.extend(newest.map(|line| format!("note: {}\n", report::escape(line))));
+    lines.extend(newest.map(|line| format!("note: {}\n", report::brief(line, TEXT))));
     lines
 }
 
@@ -126,7 +134,7 @@ fn as_json(rows: &[Row]) -> Result<String, Complaint> {
         Complaint::unexpected(format!("cannot write the list as JSON: {error}"))
     })?;
     text.push('\n');
-    Ok(text)
+    Ok(report::escape_json(&text).into_owned())
 }
 
 fn table(rows: &[Row]) -> String {
@@ -149,7 +157,7 @@ fn table(rows: &[Row]) -> String {
         let text = |value: &Option<String>| {
             value
                 .as_deref()
-                .map_or("-".to_owned(), |text| report::escape(text).into_owned())
+                .map_or("-".to_owned(), |text| report::brief(text, TEXT))
         };
         let short = row
             .container_id
@@ -158,10 +166,10 @@ fn table(rows: &[Row]) -> String {
             .unwrap_or("-")
             .to_owned();
         table.add_row([
-            report::escape(&row.service).into_owned(),
+            report::brief(&row.service, TEXT),
             text(&row.replica),
             short,
-            row.stage.clone(),
+            report::brief(&row.stage, TEXT),
             if row.ready { "yes" } else { "no" }.to_owned(),
             row.age_seconds.map_or("-".to_owned(), |age| {
                 report::duration(Duration::from_secs(age))

@@ -3,7 +3,7 @@
 use super::context::{Context, runtime};
 use super::output::{Complaint, Exit};
 use crate::api::{Client, ClientError, RequestPhase};
-use crate::report::Chain;
+use crate::report::{Chain, brief};
 
 pub(super) fn run(context: &Context, services: &[String]) -> Result<Exit, Complaint> {
     context.log(false);
@@ -27,8 +27,10 @@ pub(super) fn run(context: &Context, services: &[String]) -> Result<Exit, Compla
                 let why = ended
                     .error
                     .unwrap_or_else(|| "the supervisor ended before it was done".to_owned());
-                Err(Complaint::unmet(format!("not recycled: {why}"))
-                    .hint("what ran before still runs"))
+                Err(
+                    Complaint::unmet(format!("not recycled: {}", brief(&why, 1000)))
+                        .hint("what ran before still runs"),
+                )
             }
         }
     })

@@ -20,6 +20,8 @@ use crate::reconcile::Status;
 use crate::report::{self, Chain};
 use crate::spec::{Build, Diagnostic, ImageRef, PullPolicy, Service};
 
+/// The most that is said of one thing that was left behind, in characters.
+pub(super) const LEFT_TEXT: usize = 1000;
 /// How many of a failed step's last lines are in the message; the log has all of them.
 const LAST_WORDS: usize = 5;
 
@@ -69,6 +71,7 @@ pub(super) async fn supervised(
         engine: Arc::clone(&connected.docker),
         identity: connected.identity.clone(),
         state: context.state(&resolved.project.name),
+        journal: context.journal_settings()?,
         files: context.file_store(&resolved.project.name, connected)?,
         stop,
         command: None,
@@ -84,7 +87,10 @@ pub(super) async fn supervised(
 /// What a `down` could not remove.
 pub(super) fn say_left(last: &Snapshot) {
     for left in &last.status.left {
-        complain(&format!("warning: left behind: {left}\n"));
+        complain(&format!(
+            "warning: left behind: {}\n",
+            report::brief(left, LEFT_TEXT)
+        ));
     }
 }
 

@@ -22,5 +22,5 @@ pub use images::{Builds, Missing, NeverPull, ToBuild, to_build};
 pub use lock::{Error as LockError, Lock};
 pub use preview::{Preview, preview};
 pub use resolve::{ResolvedProject, resolve, scope};
-pub use start::{EngineIdentity, StartError, Supervised, Surroundings, supervise};
+pub use start::{EngineIdentity, JournalSettings, StartError, Supervised, Surroundings, supervise};
 pub use supervise::Stop;

@@ -64,6 +64,7 @@ pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
         | Event::Refused(_)
         | Event::Signalled { .. }
         | Event::Listed { .. }
+        | Event::Journal { .. }
         | Event::Dependencies { .. }
         | Event::Probed { .. }
         | Event::Published { .. }

@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::StateDir;
 use crate::docker::{self, Engine, Scope};
 use crate::edge;
+use crate::journal::export::{self, Export, Exporter};
 use crate::journal::{self, Journal, Kind, Record};
 use crate::probe;
 use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Targets, World};
@@ -38,6 +39,8 @@ const EDGE_END: Duration = Duration::from_secs(5);
 const FORWARDED: edge::Limits = edge::Limits::STANDARD;
 /// How long the journal may take to close.
 const JOURNAL_END: Duration = Duration::from_secs(5);
+/// How long the journal's last head may take to get where it is sent.
+const HEADS_END: Duration = Duration::from_secs(5);
 
 /// What is supervised.
 #[derive(Debug)]
@@ -106,6 +109,8 @@ pub struct Surroundings<E> {
     pub identity: EngineIdentity,
     /// The project's files.
     pub state: StateDir,
+    /// How the journal is kept.
+    pub journal: JournalSettings,
     /// Where the copies of secrets and configs are.
     pub files: FileStore,
     /// How the supervisor is asked to end.
@@ -114,6 +119,15 @@ pub struct Surroundings<E> {
     pub command: Option<Command>,
     /// The status as it changes, for whoever runs the supervisor in its own process.
     pub status: watch::Sender<Arc<Snapshot>>,
+}
+
+/// How the journal is kept.
+#[derive(Clone, Debug, Default)]
+pub struct JournalSettings {
+    /// How large it gets.
+    pub limits: journal::Limits,
+    /// Where its heads go to.
+    pub heads: Option<Export>,
 }
 
 /// Who the engine is.
@@ -161,8 +175,8 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The threads of the edge cannot be started.
-    #[error("cannot start the threads of the edge")]
+    /// Threads cannot be started: those of the edge, or the one that exports heads.
+    #[error("cannot start the threads of the edge or of the journal")]
     Threads(#[source] std::io::Error),
     /// A long-lived task ended by itself: a bug. Replicas stay, and the next `up` adopts them.
     #[error("the {0} ended unexpectedly")]
@@ -178,7 +192,6 @@ pub async fn supervise<E: Engine>(
     resolved: Option<&ResolvedProject>,
     around: Surroundings<E>,
 ) -> Result<Arc<Snapshot>, StartError> {
-    raise_open_files();
     let ground = Ground::take(&supervised, resolved, &around).await?;
     let Surroundings {
         engine,
@@ -224,6 +237,7 @@ pub async fn supervise<E: Engine>(
         kept: None,
         world,
         journal: ground.journal.clone(),
+        journal_status: ground.journal.status(),
         events: events_in,
         probed: probed_in,
         asked: asked_in,
@@ -242,7 +256,7 @@ pub async fn supervise<E: Engine>(
     let ended = until_ended(supervisor, &mut tasks).await;
     shutdown.cancel();
     end_tasks(&mut tasks).await;
-    close(&ground.journal).await;
+    close(&ground.journal, ground.heads).await;
     ended
 }
 
@@ -265,6 +279,7 @@ struct Ground {
     listeners: edge::Listeners,
     socket: UnixListener,
     journal: Journal,
+    heads: Option<Exporter>,
     /// Released last.
     _lock: Lock,
 }
@@ -283,6 +298,7 @@ impl Ground {
             ..
         } = around;
         let project = &supervised.project;
+        raise_open_files();
         let lock = Lock::take(&state.dir, &state.lock(), project, &identity.id)?;
         let listing = engine
             .list(&supervised.scope)
@@ -301,7 +317,7 @@ impl Ground {
         let edge = EdgeThreads::start().map_err(StartError::Threads)?;
         let listeners = edge.bind(&supervised.ports, &supervised.later)?;
         let socket = api::bind(&state.socket())?;
-        let (journal, recovered) = Journal::open(&state.dir)?;
+        let (journal, recovered) = Journal::open_with(&state.dir, around.journal.limits)?;
         if let Some(cut) = recovered.cut {
             warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
         }
@@ -309,6 +325,7 @@ impl Ground {
             edge,
             listeners,
             socket,
+            heads: export_heads(&journal, project, around.journal.heads.clone())?,
             journal,
             _lock: lock,
         })
@@ -389,12 +406,28 @@ fn api_state(
     }
 }
 
-async fn close(journal: &Journal) {
+/// Heads go out from here on, where the operator wants them to.
+fn export_heads(
+    journal: &Journal,
+    project: &ProjectName,
+    heads: Option<Export>,
+) -> Result<Option<Exporter>, StartError> {
+    let start = |heads| export::start(journal.clone(), project.as_str(), heads);
+    heads.map(start).transpose().map_err(StartError::Threads)
+}
+
+async fn close(journal: &Journal, heads: Option<Exporter>) {
     journal.note(Record::new(Kind::Stopped));
     match timeout(JOURNAL_END, journal.close()).await {
         Ok(Ok(head)) => info!(head = %head.hash, "the journal is closed"),
         Ok(Err(error)) => warn!(error = %Chain(&error), "the journal's last records may be lost"),
         Err(_) => warn!("the journal did not close in time; its last records may be lost"),
+    }
+    // The last head of all is the one that tells of a cut-off end.
+    if let Some(heads) = heads
+        && timeout(HEADS_END, heads.ended()).await.is_err()
+    {
+        warn!("the journal's last head was not exported in time");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::adopt::Comparison;
 use crate::api::{CommandRequest, Snapshot};
 use crate::clock;
 use crate::docker::Engine;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::probe::Probed;
 use crate::reconcile::{
     Action, Command, EdgeReport, Event, Meddling, Outcome, Planned, RequestId, Routes, Sight,
@@ -57,6 +57,7 @@ pub(super) struct Supervisor<E> {
     pub(super) kept: Option<BTreeSet<FileDigest>>,
     pub(super) world: World,
     pub(super) journal: Journal,
+    pub(super) journal_status: watch::Receiver<journal::Status>,
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) probed: mpsc::Receiver<Probed>,
     pub(super) asked: mpsc::Receiver<CommandRequest>,
@@ -187,6 +188,10 @@ impl<E: Engine> Supervisor<E> {
                 Ok(()) = self.edge.changed() => {
                     let report = self.edge.borrow_and_update().clone();
                     self.world.apply(now(), Event::Edge(report))
+                }
+                Ok(()) = self.journal_status.changed() => {
+                    let error = self.journal_status.borrow_and_update().failing.clone();
+                    self.world.apply(now(), Event::Journal { error })
                 }
                 _ = timeout_at(until, std::future::pending::<()>()) => true,
             };
@@ -320,8 +325,8 @@ impl<E: Engine> Supervisor<E> {
         let files = Arc::clone(&self.files);
         let edge = self.edge.clone();
         self.calls.spawn(async move {
-            // The intent is durable before the call; that of a start is its create's. A journal that cannot be written
-            // is said loudly elsewhere, and does not stop the supervision: Docker is the state.
+            // The intent is durable before the call; that of a start is its create's. What may be begun
+            // while the journal cannot be written is the plan's to say; here it goes on: Docker is the state.
             if let Some(receipt) = receipt
                 && !matches!(action, Action::Start { .. } | Action::Connect { .. })
             {
@@ -509,16 +514,16 @@ impl<E: Engine> Supervisor<E> {
             }
         }
         self.tell_meddling(&status.outside);
-        let failing = self.journal.failing();
+        let failing = &status.journal_error;
         if failing.is_some() != self.told.journal_fails {
             self.told.journal_fails = failing.is_some();
-            if let Some(why) = failing {
+            if let Some(error) = failing {
                 error!(
-                    error = why,
-                    "the journal cannot be written; supervision goes on without a record"
+                    error,
+                    "nothing is replaced until the journal can be written; what serves goes on serving"
                 );
             } else {
-                info!("the journal is written again");
+                info!("what is due is replaced again");
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::recover::recover;
 use super::writer::{Entry, Message};
-use super::{Error, Head, NotDurable, Record, Recovered, Status};
+use super::{Error, Head, Limits, NotDurable, Record, Recovered, Status};
 
 /// How many records may wait for the writer. At some hundred bytes each this is nothing, and at the largest a record
 /// can be (`record`) some 30 MiB; a disk that makes 4,000 records durable per second empties it in a quarter of one.
@@ -28,16 +28,29 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Opens the journal in `directory` with the standard limits; see [`open_with`](Self::open_with).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open(directory: &Path) -> Result<(Self, Recovered), Error> {
+        Self::open_with(directory, Limits::STANDARD)
+    }
+
     /// Opens the journal in `directory`, making both if there is none (modes 0700 and 0600), checks its chain, and
-    /// starts its writer. Blocks while it reads the whole file: about a quarter of a second per 100,000 records.
+    /// starts its writer. Blocks while it reads the whole current file: about a quarter of a second per 100,000 records.
+    /// Rotated files are not read, but for the newest one where there is no record after it: [`verify_all`](super::verify_all) reads them.
     ///
     /// A torn last record is appended to `journal.torn`, cut off, and the cut is recorded; `journal.torn` then gets
     /// the number of that record (`journal.torn-42`).
     ///
     /// # Errors
     /// The file cannot be read or written, another phoenixd has it open, or its chain is broken.
-    pub fn open(directory: &Path) -> Result<(Self, Recovered), Error> {
-        let (writer, recovered) = recover(directory)?;
+    pub fn open_with(directory: &Path, limits: Limits) -> Result<(Self, Recovered), Error> {
+        let timer = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|source| Error::StartWriter { source })?;
+        let (writer, recovered) = recover(directory, limits)?;
         let (queue, messages) = mpsc::channel(QUEUE_LIMIT);
         let journal = Self {
             queue,
@@ -46,7 +59,7 @@ impl Journal {
         };
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(messages))
+            .spawn(move || writer.run(messages, &timer))
             .map_err(|source| Error::StartWriter { source })?;
         Ok((journal, recovered))
     }

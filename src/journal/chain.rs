@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::Error;
 use super::read::{RawLines, Step, open};
+use super::{Error, Kind, Line};
 
 /// What stands before the first line: its SHA-256 is that line's `prev`.
 pub const GENESIS: &str = "phoenixd journal 1";
@@ -80,6 +80,15 @@ pub enum Why {
     Changed,
     /// It is the last line, and does not carry the hash of the line before it; either may have been changed.
     Unlinked,
+    /// The file before it is not the one that it goes on from.
+    Missing {
+        /// The first number that is not there.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// It has the number that is due after the file before it, and not that file's hash.
+    Forked,
 }
 
 impl fmt::Display for Why {
@@ -99,15 +108,24 @@ impl fmt::Display for Why {
             Self::Unlinked => f.write_str(
                 "does not follow from the line before it: one of the two was changed after it was written",
             ),
+            Self::Missing { first, last } => write!(
+                f,
+                "comes after the records {first} to {last}, which are not here, and no record says that they were removed"
+            ),
+            Self::Forked => f.write_str(
+                "does not go on from the file before it: one of the two was changed or replaced after it was written",
+            ),
         }
     }
 }
 
-/// A journal whose chain holds.
+/// A file of a journal whose chain holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verified {
     /// How many records there are.
     pub records: u64,
+    /// What its first record goes on from: [`Head::genesis`], or the end of the file before it.
+    pub base: Head,
     /// The end of the chain.
     pub head: Head,
     /// How many bytes of an unfinished record follow: one that is being written now, or was torn by a crash. The next
@@ -115,14 +133,24 @@ pub struct Verified {
     pub torn_bytes: u64,
 }
 
-/// Checks the whole chain of a journal, which may be in use.
+/// Checks the whole chain of one file, which may be in use. That it goes on from the file before it is checked by
+/// [`verify_all`](super::verify_all).
 ///
 /// # Errors
 /// [`Error::Broken`] with the line, or that the file cannot be read.
 pub fn verify(path: &Path) -> Result<Verified, Error> {
-    let scan = scan(open(path)?).map_err(|error| error.of(path))?;
+    verify_from(open(path)?, path)
+}
+
+/// The same of a file that is read from elsewhere, under the name that errors give it.
+///
+/// # Errors
+/// The same.
+pub fn verify_from(input: impl BufRead, path: &Path) -> Result<Verified, Error> {
+    let scan = scan(input, |_| {}).map_err(|error| error.of(path))?;
     Ok(Verified {
-        records: scan.head.seq,
+        records: scan.head.seq.saturating_sub(scan.base.seq),
+        base: scan.base,
         head: scan.head,
         torn_bytes: scan.torn_bytes,
     })
@@ -131,11 +159,25 @@ pub fn verify(path: &Path) -> Result<Verified, Error> {
 /// What a file holds: a chain that holds, and a torn rest.
 #[derive(Debug)]
 pub(super) struct Scan {
+    /// What the first line goes on from.
+    pub(super) base: Head,
     pub(super) head: Head,
     /// The length of all whole records.
     pub(super) good_bytes: u64,
     /// The length of what follows them.
     pub(super) torn_bytes: u64,
+}
+
+/// A line that was checked.
+#[derive(Debug)]
+pub(super) struct Passed<'a> {
+    /// When it was recorded.
+    pub(super) at: &'a str,
+    /// What kind of record it is.
+    pub(super) kind: &'a str,
+    pub(super) line: &'a [u8],
+    /// The chain's end after it.
+    pub(super) head: &'a Head,
 }
 
 #[derive(Debug)]
@@ -154,39 +196,78 @@ impl ScanError {
     }
 }
 
-/// Reads to the end. The last line counts as torn when it has no newline or is not JSON.
-pub(super) fn scan(input: impl BufRead) -> Result<Scan, ScanError> {
+/// Reads to the end, and tells of each line that holds. The last line counts as torn when it has no newline or is not
+/// JSON.
+pub(super) fn scan(
+    input: impl BufRead,
+    mut each: impl FnMut(Passed<'_>),
+) -> Result<Scan, ScanError> {
     let mut lines = RawLines::new(input);
     let mut scan = Scan {
+        base: Head::genesis(),
         head: Head::genesis(),
         good_bytes: 0,
         torn_bytes: 0,
     };
-    loop {
-        let line = scan.head.seq.saturating_add(1);
+    for line in 1.. {
         let broken = |why| Err(ScanError::Broken(Broken { line, why }));
-        match lines.advance().map_err(ScanError::Read)? {
-            Step::End => return Ok(scan),
+        let bytes = match lines.advance().map_err(ScanError::Read)? {
+            Step::End => break,
             Step::Unfinished { bytes } => {
                 scan.torn_bytes = bytes;
-                return Ok(scan);
+                break;
             }
             Step::TooLong { .. } => return broken(Why::TooLong),
-            Step::Line { bytes } => match check(lines.line(), &scan.head) {
-                Ok(()) => {
-                    scan.head = scan.head.after(lines.line());
-                    scan.good_bytes = scan.good_bytes.saturating_add(bytes);
-                }
-                Err(Fault::NotJson) if lines.at_end().map_err(ScanError::Read)? => {
-                    scan.torn_bytes = bytes;
-                    return Ok(scan);
-                }
-                Err(Fault::NotJson) => return broken(Why::NotARecord),
-                Err(Fault::Certain(why)) => return broken(why),
-                Err(Fault::Unlinked) => return Err(culprit(&mut lines, line)),
-            },
+            Step::Line { bytes } => bytes,
+        };
+        if line == 1
+            && let Some(base) = base_of(lines.line())
+        {
+            scan.base = base.clone();
+            scan.head = base;
+        }
+        let fault = match check(lines.line(), &scan.head) {
+            Ok(link) => {
+                scan.head = scan.head.after(lines.line());
+                scan.good_bytes = scan.good_bytes.saturating_add(bytes);
+                each(Passed {
+                    at: &link.at,
+                    kind: &link.kind,
+                    line: lines.line(),
+                    head: &scan.head,
+                });
+                continue;
+            }
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::NotJson if lines.at_end().map_err(ScanError::Read)? => {
+                scan.torn_bytes = bytes;
+                break;
+            }
+            Fault::NotJson => return broken(Why::NotARecord),
+            Fault::Certain(why) => return broken(why),
+            Fault::Unlinked => return Err(culprit(&mut lines, line)),
         }
     }
+    Ok(scan)
+}
+
+/// What a file's first line says that it goes on from, where it does: a `continued` record, in whose text the link is
+/// said again. Every other first line begins a chain.
+fn base_of(line: &[u8]) -> Option<Head> {
+    let line: Line = serde_json::from_slice(line).ok()?;
+    if line.record.kind != Kind::Continued {
+        return None;
+    }
+    let said = |name: &str| line.record.detail.get(name);
+    let base = Head {
+        seq: line.seq.checked_sub(1)?,
+        hash: line.prev,
+    };
+    let same = said("previous_seq").and_then(serde_json::Value::as_u64) == Some(base.seq)
+        && said("previous_hash").and_then(serde_json::Value::as_str) == Some(base.hash.as_str());
+    same.then_some(base)
 }
 
 /// What is wrong with a line, as far as the line itself tells.
@@ -197,7 +278,7 @@ enum Fault {
     Unlinked,
 }
 
-fn check(line: &[u8], head: &Head) -> Result<(), Fault> {
+fn check<'a>(line: &'a [u8], head: &Head) -> Result<Link<'a>, Fault> {
     let own = Link::read(line)?;
     let expected = head.seq.saturating_add(1);
     if own.v != VERSION {
@@ -208,17 +289,21 @@ fn check(line: &[u8], head: &Head) -> Result<(), Fault> {
     } else if own.prev != head.hash {
         Err(Fault::Unlinked)
     } else {
-        Ok(())
+        Ok(own)
     }
 }
 
-/// The part of a line that links it.
+/// The part of a line that links it, and says when and what it is.
 #[derive(Deserialize)]
 struct Link<'a> {
     v: u64,
     seq: u64,
     #[serde(borrow)]
     prev: Cow<'a, str>,
+    #[serde(borrow, default)]
+    at: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
 }
 
 impl<'a> Link<'a> {

@@ -64,6 +64,14 @@ pub enum Error {
         /// Which, and why.
         source: Broken,
     },
+    /// A head that was exported earlier is not in the chain.
+    #[error(
+        "the head {hash} that was exported is not in the journal: the chain was rewritten or its end cut off after the export, or the record was removed with its file"
+    )]
+    Rewritten {
+        /// The head's hash.
+        hash: String,
+    },
     /// A torn last record could not be cut and recorded.
     #[error("cannot cut the torn last record of the journal {}", path.display())]
     Repair {

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
+use super::files::{Rotated, rotated};
 use super::read::{RawLines, Step, parse, unreadable};
 use super::{Error, Line, Why};
 
@@ -56,8 +57,19 @@ pub fn follow(path: &Path, from: From, until: Option<OwnedFd>) -> Result<Followe
         path: directory.to_owned(),
         source: errno.into(),
     })?;
+    let unreadable = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let newest = || Ok(rotated(directory)?.last().map_or(0, |file| file.first));
+    let after = match from {
+        From::Start => 0,
+        From::End => newest().map_err(unreadable)?,
+    };
     let mut follower = Follower {
         path: path.to_owned(),
+        directory: directory.to_owned(),
+        after,
         hints,
         until,
         current: None,
@@ -65,10 +77,7 @@ pub fn follow(path: &Path, from: From, until: Option<OwnedFd>) -> Result<Followe
         ended: false,
     };
     if from == From::End {
-        follower.pass_over().map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        follower.pass_over().map_err(unreadable)?;
     }
     Ok(follower)
 }
@@ -79,6 +88,9 @@ pub fn follow(path: &Path, from: From, until: Option<OwnedFd>) -> Result<Followe
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
+    directory: PathBuf,
+    /// The number of the last record that was read: a rotated file with a higher one was not.
+    after: u64,
     hints: OwnedFd,
     until: Option<OwnedFd>,
     current: Option<Current>,
@@ -89,6 +101,7 @@ pub struct Follower {
 /// The file that is being read.
 #[derive(Debug)]
 struct Current {
+    path: PathBuf,
     file: File,
     /// The end of the last whole line that was read, in bytes.
     offset: u64,
@@ -128,29 +141,45 @@ impl Follower {
     /// Reads what is new into `ready`, some of it at least.
     fn look(&mut self) -> io::Result<()> {
         if let Some(current) = &mut self.current {
-            current.read(&self.path, &mut self.ready)?;
+            current.read(&mut self.after, &mut self.ready)?;
             if !self.ready.is_empty() || !current.is_replaced(&self.path)? {
                 return Ok(());
             }
             // Between the reading and the look at the name, a last record may have come to the old file.
-            current.read(&self.path, &mut self.ready)?;
+            current.read(&mut self.after, &mut self.ready)?;
             if !self.ready.is_empty() {
                 return Ok(());
             }
         }
-        self.current = match File::open(&self.path) {
-            Ok(file) => Some(Current {
+        self.current = self.open_next()?;
+        if let Some(current) = &mut self.current {
+            current.read(&mut self.after, &mut self.ready)?;
+        }
+        Ok(())
+    }
+
+    /// The file that comes next: a rotated one, where there is one that was not read; else the current one.
+    fn open_next(&self) -> io::Result<Option<Current>> {
+        let of = |path: PathBuf| match File::open(&path) {
+            Ok(file) => Ok(Some(Current {
+                path,
                 file,
                 offset: 0,
                 number: 0,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         };
-        if let Some(current) = &mut self.current {
-            current.read(&self.path, &mut self.ready)?;
+        let next = |files: Vec<Rotated>| files.into_iter().find(|file| file.first > self.after);
+        if let Some(file) = next(rotated(&self.directory)?) {
+            return of(file.path);
         }
-        Ok(())
+        let current = of(self.path.clone())?;
+        // It may have been rotated between the two looks, and the current one be the one after.
+        match next(rotated(&self.directory)?) {
+            Some(file) => of(file.path),
+            None => Ok(current),
+        }
     }
 
     /// Passes over what is there.
@@ -197,7 +226,11 @@ impl Follower {
 
 impl Current {
     /// Reads whole lines behind the offset, up to a bound of memory.
-    fn read(&mut self, path: &Path, ready: &mut VecDeque<Result<Line, Error>>) -> io::Result<()> {
+    fn read(
+        &mut self,
+        after: &mut u64,
+        ready: &mut VecDeque<Result<Line, Error>>,
+    ) -> io::Result<()> {
         /// How many lines are read ahead at most.
         const AHEAD: usize = 1024;
         // After a failed write the writer cuts back, and what was read beyond never came to be.
@@ -209,12 +242,17 @@ impl Current {
                 Step::End | Step::Unfinished { .. } => return Ok(()),
                 Step::Line { bytes } => {
                     self.number = self.number.saturating_add(1);
-                    ready.push_back(parse(lines.line(), self.number, path));
+                    let line = parse(lines.line(), self.number, &self.path);
+                    *after = line
+                        .as_ref()
+                        .map_or(after.saturating_add(1), |line| line.seq);
+                    ready.push_back(line);
                     bytes
                 }
                 Step::TooLong { bytes } => {
                     self.number = self.number.saturating_add(1);
-                    ready.push_back(Err(unreadable(path, self.number, Why::TooLong)));
+                    *after = after.saturating_add(1);
+                    ready.push_back(Err(unreadable(&self.path, self.number, Why::TooLong)));
                     bytes
                 }
             };

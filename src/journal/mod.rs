@@ -9,26 +9,37 @@
 //! "may have happened". After any crash the file verifies once a torn last record is cut, and the cut is recorded
 //! (invariant I10).
 //!
-//! Not here: deciding what is worth a record (`daemon`), deleting or compressing old files (move `journal.jsonl` away
-//! at any time: the next record begins a new file that names the head of the old one), and signatures.
+//! Files are rotated by size, and one chain goes through all of them: the first record of the next one (`continued`)
+//! has the next number and the hash of the last line before it. `journal.jsonl` may be moved away at any time, too.
+//!
+//! Not here: deciding what is worth a record (`daemon`), compressing old files, and signatures.
 
 mod append;
 mod chain;
 mod error;
+pub mod export;
 mod file;
+mod files;
 mod follow;
+mod limits;
 mod read;
 mod record;
 mod recover;
+mod rotate;
+mod space;
+mod verify;
 mod writer;
 
 pub use append::{Journal, Receipt};
-pub use chain::{Broken, GENESIS, Head, Verified, Why, verify};
+pub use chain::{Broken, GENESIS, Head, Verified, Why, verify, verify_from};
 pub use error::{Error, NotDurable};
+pub use files::{AllLines, files_of, raw_lines, read_all};
 pub use follow::{Follower, From, follow};
+pub use limits::Limits;
 pub use read::{Lines, read_lines};
 pub use record::{Kind, Line, Record};
 pub use recover::{Cut, Recovered};
+pub use verify::{Checked, Heads, verify_all};
 pub use writer::Status;
 
 /// The journal's file within its directory.

@@ -49,8 +49,12 @@ pub enum Kind {
     Cut,
     /// Records could not be written (full disk, full queue), and how many.
     Lost,
-    /// The first record of a file begun because the one before it was moved away or changed from outside.
+    /// The first record of a file that goes on from another one, which was rotated, moved away or changed from outside.
     Continued,
+    /// The oldest file is about to be removed by the journal's retention: its first and last number and its head.
+    Removed,
+    /// The disk is full: the reserve was freed for this record, and nothing more is written until there is space.
+    Full,
     /// Written by a newer phoenixd; only ever read.
     #[serde(other)]
     Unknown,

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::chain::{Scan, scan};
 use super::file::{LockedFile, append_to, sync_directory};
+use super::files::{Rotated, rotated};
 use super::writer::{Entry, Writer};
-use super::{Error, FILE_NAME, Head, Kind, NotDurable, Record};
+use super::{Error, FILE_NAME, Head, Kind, Limits, NotDurable, Record};
 
 /// Where torn bytes are kept until their cut is recorded.
 const TORN_NAME: &str = "journal.torn";
@@ -37,11 +38,11 @@ pub struct Cut {
 }
 
 /// Opens the journal of `directory` and brings it into order.
-pub(super) fn recover(directory: &Path) -> Result<(Writer, Recovered), Error> {
+pub(super) fn recover(directory: &Path, limits: Limits) -> Result<(Writer, Recovered), Error> {
     let path = directory.join(FILE_NAME);
     let file = open(directory, &path)?;
-    let scan =
-        scan(BufReader::with_capacity(64 * 1024, &*file)).map_err(|error| error.of(&path))?;
+    let scan = scan(BufReader::with_capacity(64 * 1024, &*file), |_| {})
+        .map_err(|error| error.of(&path))?;
     let repair = |source| Error::Repair {
         path: path.clone(),
         source,
@@ -49,10 +50,42 @@ pub(super) fn recover(directory: &Path) -> Result<(Writer, Recovered), Error> {
     if scan.torn_bytes > 0 {
         cut_off(directory, &file, &scan).map_err(repair)?;
     }
-    let mut writer = Writer::new(directory, file, scan.head, scan.good_bytes);
+    let before = match scan.good_bytes {
+        0 => newest_rotated(directory)?,
+        _ => None,
+    };
+    let ends = (&scan.base, scan.head);
+    let mut writer = Writer::new(directory, file, ends, scan.good_bytes, limits);
+    if let Some((head, file)) = before {
+        writer.resume(head, file.first);
+    }
+    writer.make_reserve();
     let cut = record_cut(directory, &mut writer).map_err(repair)?;
     let head = writer.head().clone();
     Ok((writer, Recovered { head, cut }))
+}
+
+/// The newest rotated file, and its head. Its whole chain is checked: it is what is built upon.
+fn newest_rotated(directory: &Path) -> Result<Option<(Head, Rotated)>, Error> {
+    let all = rotated(directory).map_err(|source| Error::Read {
+        path: directory.to_owned(),
+        source,
+    })?;
+    let Some(newest) = all.into_iter().next_back() else {
+        return Ok(None);
+    };
+    let verified = super::verify(&newest.path)?;
+    if verified.torn_bytes > 0 {
+        let line = verified.records.saturating_add(1);
+        return Err(Error::Broken {
+            path: newest.path,
+            source: super::Broken {
+                line,
+                why: super::Why::NotARecord,
+            },
+        });
+    }
+    Ok(Some((verified.head, newest)))
 }
 
 fn open(directory: &Path, path: &Path) -> Result<LockedFile, Error> {

@@ -5,35 +5,43 @@
 //! half-written line never becomes part of the chain. Records of a failed write are dropped: their receipts said so,
 //! and their number is recorded as soon as writing works.
 //!
+//! When the disk is full, the reserve (`space`) is freed, and what waits is written with a last record that says so.
+//! From then on nothing is written until the reserve can be made again and as much is free beside it: a disk that is
+//! full but for a few bytes does not make the journal flap.
+//!
 //! Before each write it looks whether the file is still the one that it wrote: a file that was moved away, replaced or
 //! changed in length is left alone (as evidence), and a new one begins whose first record names the old one's head.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::chain::VERSION;
-use super::file::{LockedFile, sync_directory};
-use super::{FILE_NAME, Head, Kind, Line, NotDurable, Record};
+use super::file::LockedFile;
+use super::space::{Disk, HostDisk, RESERVE_BYTES, Reserve, is_full};
+use super::{FILE_NAME, Head, Kind, Limits, Line, NotDurable, Record};
 use crate::clock;
+use crate::report::escape_json;
 
 /// How many records one `fdatasync` makes durable at most. Bounds the memory of a batch; far above what is queued in
 /// one `fdatasync`'s time (4,000 per second measured on a virtual disk).
 const BATCH_LIMIT: usize = 256;
+/// How long a journal that cannot be written waits for a record before it tries again by itself.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// How the journal is, for status and metrics.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
     /// The end of the chain as far as it is durable. Keep its hash elsewhere to notice a journal whose end is cut off.
     pub head: Head,
-    /// Why the last write failed; `None` while writing works. The next record tries again.
+    /// Why nothing is written; `None` while writing works. Tried again with the next record, and every 2 seconds.
     pub failing: Option<String>,
     /// Records dropped since the journal was opened and not yet told in a `lost` record.
     pub lost: u64,
@@ -46,6 +54,14 @@ pub struct Status {
 pub(super) enum Message {
     Append(Box<Entry>),
     Close(oneshot::Sender<Result<Head, NotDurable>>),
+}
+
+/// What a wait for work ended with.
+enum Next {
+    Message(Message),
+    /// Time to try again what failed.
+    Retry,
+    End,
 }
 
 /// A record on its way, stamped when it was given.
@@ -74,16 +90,25 @@ impl Entry {
 /// The file, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Writer {
-    directory: PathBuf,
-    path: PathBuf,
-    file: LockedFile,
+    pub(super) directory: PathBuf,
+    pub(super) path: PathBuf,
+    pub(super) file: LockedFile,
+    pub(super) limits: Limits,
     /// The end of what is durable.
-    head: Head,
-    durable_bytes: u64,
+    pub(super) head: Head,
+    /// The number of the file's first record.
+    pub(super) first: u64,
+    pub(super) durable_bytes: u64,
     /// Something may stand behind what is durable.
     dirty: bool,
     /// Records that a new file begins with, until they are durable.
-    preface: Vec<Record>,
+    pub(super) preface: Vec<Record>,
+    /// A file was begun, and older ones may be too many now.
+    pub(super) sweep_due: bool,
+    disk: Box<dyn Disk>,
+    reserve: Reserve,
+    /// The reserve was needed and is gone: nothing is written until there is space.
+    read_only: bool,
     /// Shared with the queue's other end, which drops records too.
     lost: Arc<AtomicU64>,
     syncs: u64,
@@ -92,12 +117,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Goes on with a file that holds a chain up to `head` and nothing behind it.
-    pub(super) fn new(directory: &Path, file: LockedFile, head: Head, durable_bytes: u64) -> Self {
+    /// Goes on with a file that holds a chain from `base` up to `head` and nothing behind it.
+    pub(super) fn new(
+        directory: &Path,
+        file: LockedFile,
+        (base, head): (&Head, Head),
+        durable_bytes: u64,
+        limits: Limits,
+    ) -> Self {
         Self {
             directory: directory.to_owned(),
             path: directory.join(FILE_NAME),
             file,
+            limits,
             status: watch::Sender::new(Status {
                 head: head.clone(),
                 failing: None,
@@ -105,12 +137,24 @@ impl Writer {
                 syncs: 0,
             }),
             head,
+            first: base.seq.saturating_add(1),
             durable_bytes,
             dirty: false,
             preface: Vec::new(),
+            sweep_due: true,
+            disk: Box::new(HostDisk),
+            reserve: Reserve::of(directory),
+            read_only: false,
             lost: Arc::new(AtomicU64::new(0)),
             syncs: 0,
             failing: None,
+        }
+    }
+
+    /// Makes the reserve. A journal without one works, until the disk is full.
+    pub(super) fn make_reserve(&mut self) {
+        if let Err(error) = self.reserve.make(&*self.disk) {
+            tracing::warn!(%error, "the journal has no reserve for a full disk");
         }
     }
 
@@ -127,11 +171,15 @@ impl Writer {
     }
 
     /// Writes what comes until the queue is closed or every sender is gone, and what is queued by then.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>, timer: &Runtime) {
         let mut closing = Vec::new();
-        while let Some(first) = queue.blocking_recv() {
+        loop {
             let mut batch = Vec::new();
-            let mut next = Some(first);
+            let mut next = match self.next(&mut queue, timer) {
+                Next::Message(message) => Some(message),
+                Next::Retry => None,
+                Next::End => break,
+            };
             while let Some(message) = next {
                 match message {
                     Message::Append(entry) => batch.push(*entry),
@@ -147,6 +195,7 @@ impl Writer {
                 };
             }
             self.commit(batch);
+            self.sweep();
         }
         let result = match self.failing.take() {
             Some(error) => Err(NotDurable::Write(error)),
@@ -160,17 +209,28 @@ impl Writer {
         }
     }
 
-    /// Makes the records durable, or tells their receipts why not.
-    pub(super) fn commit(&mut self, batch: Vec<Entry>) {
-        let lost = self.lost.load(Ordering::Relaxed);
-        if batch.is_empty() && lost == 0 {
-            return;
+    fn next(&self, queue: &mut mpsc::Receiver<Message>, timer: &Runtime) -> Next {
+        if self.failing.is_none() {
+            return queue.blocking_recv().map_or(Next::End, Next::Message);
         }
-        let result = self.write(&batch, lost).map_err(Arc::new);
+        // Cancel safety: `recv` loses nothing.
+        match timer.block_on(async { timeout(RETRY, queue.recv()).await }) {
+            Ok(received) => received.map_or(Next::End, Next::Message),
+            Err(_) => Next::Retry,
+        }
+    }
+
+    /// Makes the records durable, or tells their receipts why not. Whether they are.
+    pub(super) fn commit(&mut self, batch: Vec<Entry>) -> bool {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if batch.is_empty() && lost == 0 && self.failing.is_none() {
+            return true;
+        }
+        let result = self.write_or_free(&batch, lost).map_err(Arc::new);
         match &result {
             Ok(_) => {
                 self.lost.fetch_sub(lost, Ordering::Relaxed);
-                if self.failing.take().is_some() {
+                if !self.read_only && self.failing.take().is_some() {
                     tracing::info!(records = lost, "the journal is written again");
                 }
             }
@@ -195,6 +255,32 @@ impl Writer {
                 drop(done.send(answer));
             }
         }
+        result.is_ok()
+    }
+
+    /// Writes the batch; on a full disk with the reserve's space, and then nothing more until there is some again.
+    fn write_or_free(&mut self, batch: &[Entry], lost: u64) -> io::Result<u64> {
+        if self.read_only {
+            self.reserve.make(&*self.disk)?;
+            if self.disk.free_bytes(&self.directory)? < RESERVE_BYTES {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.read_only = false;
+        }
+        let error = match self.write(batch, lost, None) {
+            Err(error) if is_full(&error) => error,
+            other => return other,
+        };
+        drop(self.cut_back());
+        if !self.reserve.free() {
+            return Err(error);
+        }
+        self.read_only = true;
+        let error = Arc::new(error);
+        let first = self.write(batch, lost, Some(&full_record(&error)))?;
+        tracing::error!(%error, "the disk is full: the journal is read-only until there is space");
+        self.failing = Some(error);
+        Ok(first)
     }
 
     fn publish(&self) {
@@ -207,10 +293,12 @@ impl Writer {
     }
 
     /// Writes the batch and what must stand before it; the number of the batch's first record.
-    fn write(&mut self, batch: &[Entry], lost: u64) -> io::Result<u64> {
+    fn write(&mut self, batch: &[Entry], lost: u64, farewell: Option<&Record>) -> io::Result<u64> {
         self.cut_back()?;
         if let Some(why) = self.displaced()? {
             self.start_over(why)?;
+        } else if self.is_due() {
+            self.rotate()?;
         }
         let mut head = self.head.clone();
         let mut bytes = Vec::new();
@@ -223,8 +311,11 @@ impl Writer {
         for entry in batch {
             head = encode(entry, &head, &mut bytes)?;
         }
+        if let Some(record) = farewell {
+            head = encode(&Entry::new(record.clone(), None), &head, &mut bytes)?;
+        }
         self.dirty = true;
-        (&*self.file).write_all(&bytes)?;
+        self.disk.append(&self.file, &bytes)?;
         self.file.sync_data()?;
         self.dirty = false;
         self.durable_bytes = self.durable_bytes.saturating_add(bytes.len() as u64);
@@ -245,48 +336,6 @@ impl Writer {
         }
         Ok(())
     }
-
-    /// Whether the file at the journal's path is no longer what was written, and how.
-    fn displaced(&self) -> io::Result<Option<Displaced>> {
-        let ours = self.file.metadata()?;
-        match fs::metadata(&self.path) {
-            Ok(there) if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) => {
-                Ok(Some(Displaced::Replaced))
-            }
-            Ok(there) if there.len() != self.durable_bytes => Ok(Some(Displaced::Changed)),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Displaced::Away)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Begins a new file that names the head of the one before it.
-    fn start_over(&mut self, why: Displaced) -> io::Result<()> {
-        let mut record = Record::new(Kind::Continued)
-            .reason(why.text())
-            .detail("previous_seq", self.head.seq)
-            .detail("previous_hash", self.head.hash.as_str());
-        match why {
-            Displaced::Away => {}
-            Displaced::Replaced | Displaced::Changed => {
-                let aside = free_name(&self.directory)?;
-                fs::rename(&self.path, self.directory.join(&aside))?;
-                record = record.detail("set_aside", aside);
-            }
-        }
-        tracing::warn!(
-            reason = why.text(),
-            "the journal is continued in a new file"
-        );
-        self.file = LockedFile::create_new(&self.path)?;
-        self.head = Head::genesis();
-        self.durable_bytes = 0;
-        // A new file that could not be begun before is named by what it continues, not by itself.
-        if self.preface.is_empty() {
-            self.preface.push(record);
-        }
-        sync_directory(&self.directory)
-    }
 }
 
 fn lost_record(records: u64, failing: Option<&io::Error>) -> Record {
@@ -295,9 +344,15 @@ fn lost_record(records: u64, failing: Option<&io::Error>) -> Record {
         .detail("records", records)
 }
 
+fn full_record(error: &io::Error) -> Record {
+    Record::new(Kind::Full)
+        .reason(error.to_string())
+        .outcome("read-only until there is space")
+}
+
 /// Adds the entry's line behind `head`; the new head.
 fn encode(entry: &Entry, head: &Head, bytes: &mut Vec<u8>) -> io::Result<Head> {
-    let line = serde_json::to_vec(&Line {
+    let json = serde_json::to_string(&Line {
         v: VERSION,
         seq: head.seq.saturating_add(1),
         at: format!("{:.3}", entry.at),
@@ -305,51 +360,154 @@ fn encode(entry: &Entry, head: &Head, bytes: &mut Vec<u8>) -> io::Result<Head> {
         prev: head.hash.clone(),
         record: entry.record.clone(),
     })?;
-    bytes.extend_from_slice(&line);
+    // Whoever looks at the file with `cat` or `tail` does so on a terminal.
+    let json = escape_json(&json);
+    let line = json.as_bytes();
+    bytes.extend_from_slice(line);
     bytes.push(b'\n');
-    Ok(head.after(&line))
-}
-
-/// A name for a file that is set aside; none of those before is overwritten.
-fn free_name(directory: &Path) -> io::Result<String> {
-    let mut number = 1_u64;
-    loop {
-        let name = format!("journal.aside-{number}.jsonl");
-        match fs::symlink_metadata(directory.join(&name)) {
-            Ok(_) => number = number.saturating_add(1),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(name),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// How the file was taken from under the writer.
-#[derive(Clone, Copy, Debug)]
-enum Displaced {
-    Away,
-    Replaced,
-    Changed,
-}
-
-impl Displaced {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Away => "the file was moved away",
-            Self::Replaced => "the file was replaced by another",
-            Self::Changed => "the file was changed from outside",
-        }
-    }
+    Ok(head.after(line))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::Path;
+    use std::sync::atomic::AtomicU64;
+
+    use super::super::{read_lines, verify};
     use super::*;
+
+    /// A disk of so many bytes, which the files of the directory take up.
+    #[derive(Debug)]
+    struct SmallDisk {
+        directory: PathBuf,
+        size: Arc<AtomicU64>,
+    }
+
+    impl SmallDisk {
+        fn room(&self) -> u64 {
+            let files = fs::read_dir(&self.directory).unwrap();
+            let used: u64 = files
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum();
+            self.size.load(Ordering::Relaxed).saturating_sub(used)
+        }
+    }
+
+    impl Disk for SmallDisk {
+        fn append(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+            let room = usize::try_from(self.room()).unwrap();
+            file.write_all(&bytes[..room.min(bytes.len())])?;
+            if room < bytes.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
+
+        fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+            if self.room() < bytes {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            file.set_len(bytes)
+        }
+
+        fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+            Ok(self.room())
+        }
+    }
+
+    /// A writer on a disk of that size, with its reserve.
+    fn writer_on(directory: &Path, size: u64) -> (Writer, Arc<AtomicU64>) {
+        let file = LockedFile::create_new(&directory.join(FILE_NAME)).unwrap();
+        let ends = (&Head::genesis(), Head::genesis());
+        let mut writer = Writer::new(directory, file, ends, 0, Limits::STANDARD);
+        let size = Arc::new(AtomicU64::new(size));
+        writer.disk = Box::new(SmallDisk {
+            directory: directory.to_owned(),
+            size: Arc::clone(&size),
+        });
+        writer.make_reserve();
+        (writer, size)
+    }
+
+    fn note(text: &str) -> Vec<Entry> {
+        vec![Entry::new(Record::new(Kind::Note).reason(text), None)]
+    }
+
+    fn kinds(directory: &Path) -> Vec<Kind> {
+        let lines = read_lines(&directory.join(FILE_NAME)).unwrap();
+        lines.map(|line| line.unwrap().record.kind).collect()
+    }
+
+    #[test]
+    fn a_full_disk_takes_the_reserve_for_the_last_records_and_then_nothing_until_there_is_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let reserve = directory.path().join("journal.reserve");
+        let (mut writer, size) = writer_on(directory.path(), RESERVE_BYTES + 1000);
+        assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
+        assert!(writer.commit(note("there is room")));
+        // What meets the full disk still gets in, and so does why it is the last.
+        assert!(writer.commit(note(&"x".repeat(2000))));
+        assert!(!reserve.exists());
+        assert_eq!(
+            kinds(directory.path()),
+            [Kind::Note, Kind::Note, Kind::Full]
+        );
+        assert!(writer.status().borrow().failing.is_some());
+        let end = verify(&path).unwrap().head;
+
+        // There would be room for these: a journal that begins and ends with every byte helps nobody.
+        for lost in 1..=3 {
+            assert!(!writer.commit(note("lost")));
+            assert_eq!(writer.status().borrow().lost, lost);
+        }
+        assert_eq!(verify(&path).unwrap().head, end);
+        // Not even enough for the reserve and as much again.
+        size.store(2 * RESERVE_BYTES, Ordering::Relaxed);
+        assert!(!writer.commit(Vec::new()));
+
+        // There is space again: found without a record that would ask for it.
+        size.store(3 * RESERVE_BYTES, Ordering::Relaxed);
+        assert!(writer.commit(Vec::new()));
+        assert!(writer.status().borrow().failing.is_none());
+        assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
+        let last = read_lines(&path).unwrap().last().unwrap().unwrap().record;
+        assert_eq!(
+            (last.kind, &last.detail["records"]),
+            (Kind::Lost, &3.into())
+        );
+        assert!(writer.commit(note("as before")));
+        assert_eq!(verify(&path).unwrap().records, 5);
+    }
+
+    #[test]
+    fn a_full_disk_without_a_reserve_loses_and_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut writer, size) = writer_on(directory.path(), 1000);
+        assert!(writer.commit(note("there is room")));
+        assert!(!writer.commit(note(&"x".repeat(2000))));
+        assert_eq!(kinds(directory.path()), [Kind::Note]);
+        size.store(1 << 20, Ordering::Relaxed);
+        assert!(writer.commit(note("after")));
+        assert_eq!(
+            kinds(directory.path()),
+            [Kind::Note, Kind::Lost, Kind::Note]
+        );
+    }
 
     #[test]
     fn records_that_wait_together_become_durable_together() {
         let directory = tempfile::tempdir().unwrap();
         let file = LockedFile::create_new(&directory.path().join(FILE_NAME)).unwrap();
-        let mut writer = Writer::new(directory.path(), file, Head::genesis(), 0);
+        let mut writer = Writer::new(
+            directory.path(),
+            file,
+            (&Head::genesis(), Head::genesis()),
+            0,
+            Limits::STANDARD,
+        );
         let (receipts, batch): (Vec<_>, Vec<_>) = (0..100)
             .map(|_| {
                 let (done, receipt) = oneshot::channel();

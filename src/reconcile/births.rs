@@ -77,6 +77,13 @@ impl Planner<'_> {
         if let Some(on) = self.lacks(desired) {
             return wait(on);
         }
+        // What nobody could read of later is not begun; what is missing is brought back all the same.
+        if live >= desired.replicas
+            && let Some(error) = &self.world.journal_error
+        {
+            let error = error.clone();
+            return wait(WaitingOn::Journal { error });
+        }
         // Its stop, in this same plan, is what begins the delay.
         let failing = cast
             .members

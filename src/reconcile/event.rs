@@ -46,6 +46,12 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// The journal cannot be written, and why; `None`: it can again. A replacement is then not begun, and what serves
+    /// goes on serving.
+    Journal {
+        /// Why not.
+        error: Option<String>,
+    },
     /// A probe ended.
     Probed {
         /// When it began.

@@ -81,8 +81,9 @@ impl Planner<'_> {
         if desired.phoenix.surge == 0 {
             // Stop-first, one at a time: nobody is missing, leaving or being born.
             let whole = cast.members.len() == wanted && available + stale + 1 == wanted;
-            let may_birth =
-                !service.is_budget_spent() && service.retry_at().is_none_or(|at| at <= self.now);
+            let may_birth = self.world.journal_error.is_none()
+                && !service.is_budget_spent()
+                && service.retry_at().is_none_or(|at| at <= self.now);
             return (whole && may_birth) || available + stale >= wanted;
         }
         // What docker compose made gives way only to one that serves, and so was found equal to it.

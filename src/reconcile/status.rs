@@ -20,6 +20,8 @@ pub struct Status {
     pub requests: BTreeMap<RequestId, RequestState>,
     /// Why the engine does not answer, if it does not.
     pub engine_error: Option<String>,
+    /// Why the journal cannot be written, if it cannot.
+    pub journal_error: Option<String>,
     /// What somebody else stopped or removed in the last minutes, the oldest first.
     pub outside: Vec<Meddling>,
     /// What a finished `down` could not remove, and why.
@@ -129,6 +131,7 @@ impl World {
             services,
             requests,
             engine_error,
+            journal_error: self.journal_error.clone(),
             outside: self.recent_meddling(now),
             left: Vec::new(),
             refused: self.refused.clone(),

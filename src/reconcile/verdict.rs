@@ -18,6 +18,8 @@ pub enum Verdict {
     Act(Action, Reason),
 }
 
+const REMOVED: &str = "somebody removed it";
+
 /// What a replica, or a service that lacks one, waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WaitingOn {
@@ -28,6 +30,11 @@ pub enum WaitingOn {
     /// The engine does not answer.
     Engine {
         /// Its error.
+        error: String,
+    },
+    /// The journal cannot be written: nothing is replaced until it can.
+    Journal {
+        /// Why not.
         error: String,
     },
     /// Networks or volumes are being made.
@@ -208,9 +215,7 @@ impl WaitingOn {
             Self::Resources { names } => format!("{names} being made"),
             Self::Dependency { .. } => self.describe_dependency(Some(now)),
             Self::Dependents { names } => format!("{} to be gone", quoted(names)),
-            Self::Externals { names } => {
-                format!("external {names} to exist again: somebody removed it")
-            }
+            Self::Externals { names } => format!("external {names} to exist again: {REMOVED}"),
             Self::Probe {
                 successes,
                 needed,
@@ -235,6 +240,7 @@ impl WaitingOn {
             } => {
                 format!("replacement: {because}; it waits on {}", on.describe(now))
             }
+            Self::Journal { error } => format!("the journal, which cannot be written: {error}"),
             Self::Birth { replica } => format!("{replica} to be ready"),
             Self::Edge => "the edge to confirm the switch".to_owned(),
             Self::Connections { open: 1, until } => {
@@ -337,6 +343,7 @@ impl WaitingOn {
             Self::Call(_)
             | Self::Listing
             | Self::Engine { .. }
+            | Self::Journal { .. }
             | Self::Resources { .. }
             | Self::Dependency { .. }
             | Self::Dependents { .. }

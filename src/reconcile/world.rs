@@ -44,6 +44,8 @@ pub struct World {
     pub(super) depends_since: Time,
     pub(super) resources: BTreeMap<Resource, ResourceCall>,
     pub(super) engine: EngineState,
+    /// Why the journal cannot be written, if it cannot.
+    pub(super) journal_error: Option<String>,
     /// The engine was listed at least once.
     pub(super) listed: bool,
     pub(super) edge: EdgeReport,
@@ -105,6 +107,7 @@ impl World {
             depends_since: Time::BOOT,
             resources: BTreeMap::new(),
             engine: EngineState::Unlisted,
+            journal_error: None,
             listed: false,
             edge: EdgeReport::default(),
             down: None,
@@ -157,6 +160,12 @@ impl World {
                 return false;
             }
             Event::Unreachable { error } => self.engine = EngineState::Unreachable(error),
+            Event::Journal { error } => {
+                if self.journal_error == error {
+                    return false;
+                }
+                self.journal_error = error;
+            }
             Event::Probed {
                 asked_at,
                 id,

@@ -21,6 +21,7 @@ mod engine_restart;
 mod failed_birth;
 mod fidelity;
 mod files;
+mod full_disk;
 mod generation;
 mod hardening;
 mod healthcheck;

@@ -239,6 +239,7 @@ pub(super) fn status() -> Status {
         ]),
         requests: BTreeMap::new(),
         engine_error: None,
+        journal_error: None,
         refused: std::collections::BTreeMap::new(),
         outside: vec![Meddling {
             at: Time::from_boot(Duration::from_mins(16)),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod desk;
+mod hostile;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -101,6 +102,7 @@ async fn the_status_arrives_as_it_is() {
         snapshot.status.replicas.clear();
         snapshot.status.services.pop_last();
         snapshot.status.engine_error = Some("no such host".to_owned());
+        snapshot.status.journal_error = Some("no space left".to_owned());
     });
     let mut body = desk.client().await.status().await.unwrap();
     assert_eq!(body.replicas.len(), 2, "the missing ones");
@@ -114,6 +116,7 @@ async fn the_status_arrives_as_it_is() {
         "api_version": "1.52"
       },
       "engine_error": "no such host",
+      "journal_error": "no space left",
       "replicas": [],
       "unverified": [],
       "outside": [

@@ -131,6 +131,11 @@ fn no_value_makes_the_loader_panic() {
 }
 
 #[test]
+fn no_journal_makes_its_reader_panic_and_no_changed_byte_passes_its_check() {
+    run(&["fuzz/seeds/journal"], 3000, targets::journal);
+}
+
+#[test]
 fn no_file_of_variables_makes_its_reader_panic_or_wins_over_the_environment() {
     run(&["fuzz/seeds/dotenv"], 2000, targets::dotenv);
 }

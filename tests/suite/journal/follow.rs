@@ -48,7 +48,7 @@ fn a_follower_sees_each_record_from_before_the_file_exists_until_its_reader_leav
     // Moved away and begun anew: what is in the new file follows.
     fs::rename(&path, directory.path().join("old")).unwrap();
     journal.note(record(52));
-    for seq in [1, 2] {
+    for seq in [52, 53] {
         assert_eq!(received.recv_timeout(DEADLINE).unwrap(), Some(seq));
         assert_eq!(late.recv_timeout(DEADLINE).unwrap(), Some(seq));
     }

@@ -6,9 +6,13 @@
     reason = "tests fail by panicking"
 )]
 
+mod cli;
 mod crash;
+mod export;
 mod follow;
+mod rotate;
 mod tamper;
+mod tls;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -29,6 +33,15 @@ const DEADLINE: Duration = Duration::from_mins(1);
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
+        .build()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(DEADLINE, future).await.unwrap() })
+}
+
+/// The same for what does input and output of its own.
+fn wait_all<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .unwrap()
         .block_on(async { tokio::time::timeout(DEADLINE, future).await.unwrap() })

@@ -41,6 +41,31 @@ fn a_changed_byte_anywhere_in_the_middle_is_found_with_its_line() {
 }
 
 #[test]
+fn a_flipped_bit_anywhere_before_the_last_record_is_refused_with_what_to_do() {
+    let (directory, path) = journal_of(4);
+    let whole = fs::read(&path).unwrap();
+    let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
+    for at in 0..ends[2] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&path, changed).unwrap();
+        let line = ends.iter().filter(|end| **end < at).count() as u64 + 1;
+        let found = broken(verify(&path));
+        assert!(
+            found.line == line || found.line == line + 1,
+            "byte {at}: {found}"
+        );
+        if at % 97 == 0 {
+            let error = Journal::open(directory.path()).unwrap_err();
+            let message = phoenixd::report::Chain(&error).to_string();
+            assert!(message.contains("`mv "), "{message}");
+        }
+    }
+    fs::write(&path, whole).unwrap();
+    assert!(Journal::open(directory.path()).is_ok());
+}
+
+#[test]
 fn removed_doubled_and_moved_lines_are_found() {
     let (_directory, path) = journal_of(4);
     let text = fs::read_to_string(&path).unwrap();
@@ -119,7 +144,7 @@ fn a_journal_that_is_moved_away_is_continued_in_a_new_file_that_names_the_old_on
     let old = directory.path().join("old");
     durable(journal.append(record(1))).unwrap();
     fs::rename(&path, &old).unwrap();
-    assert_eq!(durable(journal.append(record(2))).unwrap(), 2);
+    assert_eq!(durable(journal.append(record(2))).unwrap(), 3);
     assert_eq!(kinds(&path), [Kind::Continued, Kind::Began]);
     let first = &lines(&path)[0];
     assert_eq!(

@@ -271,3 +271,44 @@ fn replicas_that_fail_of_one_cause_are_one_failure() {
     scenario.live(secs(5));
     assert_eq!(scenario.routed().split(' ').count(), 8, "all are back");
 }
+
+#[test]
+fn while_the_journal_cannot_be_written_nothing_is_replaced_and_what_is_missing_comes_back() {
+    let fails = || Event::Journal {
+        error: Some("no space left on the disk".to_owned()),
+    };
+    let mut scenario = Scenario::of(web()).start();
+    scenario.live(secs(5));
+    scenario.apply(fails());
+    scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
+    assert_snapshot!(scenario.plan(), @r"
+    web-1 ready waits: replacement: generation 1 gives way to 2; it waits on the journal, which cannot be written: no space left on the disk
+    web waits: the journal, which cannot be written: no space left on the disk
+    ");
+    assert_eq!(scenario.routed(), "web-1");
+    scenario.dies("web-1", 1);
+    assert_snapshot!(scenario.live(secs(2)), @r"
+    0s remove web-1: it exited with code 1
+    1s create web-2 (generation 2): 0 of 1 replicas live
+    1s start web-2: birth
+    ");
+    scenario.apply(Event::Journal { error: None });
+    assert_snapshot!(scenario.live(secs(2)), @"");
+
+    // Stop-first: what serves is not even stopped.
+    let mut desired = web();
+    desired.phoenix.surge = 0;
+    let mut scenario = Scenario::of(desired).start();
+    scenario.live(secs(5));
+    scenario.apply(fails());
+    scenario.change(|desired| desired.spec_hash = SpecHash::new("two"));
+    assert_snapshot!(scenario.live(secs(5)), @"");
+    scenario.apply(Event::Journal { error: None });
+    assert_snapshot!(scenario.live(secs(5)), @r"
+    0s drain web-1: generation 1 gives way to 2
+    0s stop web-1: drained: generation 1 gives way to 2
+    0s remove web-1: generation 1 gives way to 2
+    0s create web-2 (generation 2): 0 of 1 replicas live
+    0s start web-2: birth
+    ");
+}

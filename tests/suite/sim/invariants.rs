@@ -181,7 +181,7 @@ impl Judge {
                 self.births.clear();
                 self.disturbed(now);
             }
-            Event::Unreachable { .. } => self.disturbed(now),
+            Event::Unreachable { .. } | Event::Journal { .. } => self.disturbed(now),
             Event::Wanted(_)
             | Event::Refused(_)
             | Event::Signalled { .. }

@@ -195,6 +195,7 @@ impl Sim {
             Event::Refused(_)
             | Event::Signalled { .. }
             | Event::Unreachable { .. }
+            | Event::Journal { .. }
             | Event::Command(_)
             | Event::Began { .. } => {
                 format!("{event:?}")

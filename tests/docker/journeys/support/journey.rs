@@ -236,6 +236,46 @@ impl Journey {
         self.supervise(command)
     }
 
+    /// Starts `phoenixd up` with its state on a disk (tmpfs) of so many bytes, in a mount namespace of its own; the
+    /// journey's other commands reach it. `unshare` and `mount` are util-linux's.
+    pub(crate) fn up_on_small_disk(&self, bytes: u64) -> Supervisor<'_> {
+        const SCRIPT: &str = "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && shift 2 && exec \"$@\"";
+        let disk = self.path("disk");
+        std::fs::create_dir(&disk).expect("a directory");
+        let binary = self.binary(&["up"], &disk);
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        command
+            .args([
+                "--mount",
+                "--",
+                "sh",
+                "-c",
+                SCRIPT,
+                "sh",
+                &bytes.to_string(),
+            ])
+            .arg(&disk)
+            .arg(binary.get_program())
+            .args(binary.get_args())
+            .arg("--file")
+            .arg(self.file())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        for (name, value) in binary.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let supervisor = self.supervise(command);
+        let inside = format!("/proc/{}/root{}", supervisor.pid(), disk.display());
+        std::os::unix::fs::symlink(inside, self.path("state")).expect("a link");
+        supervisor
+    }
+
     fn supervise(&self, mut command: Command) -> Supervisor<'_> {
         let log = self.path("up.log");
         let open = || {
