@@ -179,6 +179,11 @@ impl Context {
         StateDir::of(&self.state_dir, project)
     }
 
+    /// The state directory of all projects.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// Connects to the engine and makes sure that it answers.
     pub(super) async fn connect(&self) -> Result<Connected, Complaint> {
         let settings = self.environment.engine(self.docker_host.as_deref());
