@@ -168,12 +168,13 @@ async fn status(context: &Context) -> Result<Exit, Complaint> {
         .probe_guard(&format!("{PROBE}{asked}"))
         .await;
     let answer = answer.map_err(|error| Complaint::unmet(Chain(&error).to_string()))?;
+    // dockerd 20.10 and 28 list what they were started with; a reload asks the plugin and does not list it.
     let listed = if answer.is_listed {
-        "lists"
+        "the engine lists the plugin"
     } else {
-        "does not list"
+        "the engine does not list the plugin, which it does only after a restart"
     };
-    say(&format!("the engine {listed} the plugin `{PLUGIN}`\n"))?;
+    say(&format!("{listed}: `{PLUGIN}`\n"))?;
     let Some(state) = proven(&key, &asked, &answer.said) else {
         let said = if answer.said.is_empty() {
             String::new()
