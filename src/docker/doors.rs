@@ -112,35 +112,37 @@ pub fn doors(name: &str, id: &str) -> Vec<Door> {
         ),
         create(
             "its process namespace",
-            format!(r#"{{"HostConfig":{{"PidMode":"container:{name}"}}}}"#),
+            format!(r#"{{"Image":"","HostConfig":{{"PidMode":"container:{name}"}}}}"#),
         ),
         create(
             "its network namespace",
-            format!(r#"{{"HostConfig":{{"NetworkMode":"container:{id}"}}}}"#),
+            format!(r#"{{"Image":"","HostConfig":{{"NetworkMode":"container:{id}"}}}}"#),
         ),
         create(
             "its volumes",
-            format!(r#"{{"HostConfig":{{"VolumesFrom":["{short}"]}}}}"#),
+            format!(r#"{{"Image":"","HostConfig":{{"VolumesFrom":["{short}"]}}}}"#),
         ),
         create(
             "its namespace, lower case",
-            format!(r#"{{"hostconfig":{{"pidmode":"container:{name}"}}}}"#),
+            format!(r#"{{"Image":"","hostconfig":{{"pidmode":"container:{name}"}}}}"#),
         ),
         create(
             "its namespace, given twice",
-            format!(r#"{{"HostConfig":{{"PidMode":"container:{name}"}},"HostConfig":{{}}}}"#),
+            format!(
+                r#"{{"Image":"","HostConfig":{{"PidMode":"container:{name}"}},"HostConfig":{{}}}}"#
+            ),
         ),
         create(
             "a privileged container",
-            r#"{"HostConfig":{"Privileged":true}}"#.to_owned(),
+            r#"{"Image":"","HostConfig":{"Privileged":true}}"#.to_owned(),
         ),
         create(
             "the host's root",
-            r#"{"HostConfig":{"Binds":["/:/host"]}}"#.to_owned(),
+            r#"{"Image":"","HostConfig":{"Binds":["/:/host"]}}"#.to_owned(),
         ),
         create(
             "the engine's socket",
-            r#"{"HostConfig":{"Binds":["/var/run/docker.sock:/s"]}}"#.to_owned(),
+            r#"{"Image":"","HostConfig":{"Binds":["/var/run/docker.sock:/s"]}}"#.to_owned(),
         ),
         with(
             "network disconnect",

@@ -21,6 +21,7 @@ mod failed_birth;
 mod fidelity;
 mod files;
 mod generation;
+mod guard;
 mod hardening;
 mod healthcheck;
 mod output;

@@ -172,6 +172,21 @@ fn a_body_that_the_guard_is_not_shown_is_refused() {
 }
 
 #[test]
+fn an_empty_body_without_a_length_changes_nothing_where_the_path_says_all() {
+    // hyper sends no length where there is no body; Docker's own clients send `0`.
+    let json = ("Content-Type", "application/json");
+    for what in ["stop", "start", "kill", "restart", "wait"] {
+        let stop = hidden(&format!("/v1.41/containers/postgres/{what}"), &[json]);
+        assert!(is_allowed(&Desk::new().decide(&stop)), "{what}");
+    }
+    refused(&hidden("/v1.41/containers/postgres/rename?name=x", &[json]));
+    let mut desk = Desk::new();
+    let mut own = hidden(&format!("/v1.41/containers/{NAME}/stop"), &[json]);
+    desk.sign(&mut own);
+    assert!(is_allowed(&desk.decide(&own)));
+}
+
+#[test]
 fn a_form_that_says_something_else_than_the_request_line_is_refused() {
     let form = "application/x-www-form-urlencoded";
     for uri in [
