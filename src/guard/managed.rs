@@ -169,15 +169,11 @@ impl Managed {
                     && is_id_like(reference)
                     && known.starts_with(reference))
         };
-        let learnt = self.learnt_networks.iter();
-        learnt
-            .flat_map(|(id, name)| [id, name])
-            .any(|known| means(known))
-            || self
-                .projects
-                .values()
-                .flat_map(|project| &project.networks)
-                .any(|known| means(known))
+        let names = || self.projects.values().flat_map(|project| &project.networks);
+        // Of what phoenixd made, only that is its alone which the supervisor says so of: others may be shared with compose.
+        let mut learnt = self.learnt_networks.iter();
+        names().any(|known| means(known))
+            || learnt.any(|(id, name)| means(id) && names().any(|known| known == name))
     }
 
     /// Whether a volume is a managed one.

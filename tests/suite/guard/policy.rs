@@ -395,6 +395,25 @@ fn a_network_that_was_seen_to_be_made_is_known_by_its_id() {
 }
 
 #[test]
+fn a_network_that_phoenixd_made_and_shares_is_open_to_the_services_of_docker_compose() {
+    let mut desk = Desk::new();
+    let networks = &mut desk.managed.learnt_networks;
+    networks.insert("c".repeat(64), "shop_default".to_owned());
+    let body = r#"{"Image":"i","HostConfig":{"NetworkMode":"shop_default"}}"#;
+    assert!(is_allowed(&desk.ask(
+        "POST",
+        "/containers/create?name=shop-db-1",
+        body
+    )));
+    let uri = "/networks/shop_default/connect";
+    assert!(is_allowed(&desk.ask(
+        "POST",
+        uri,
+        r#"{"Container":"shop-db-1"}"#
+    )));
+}
+
+#[test]
 fn the_names_that_replicas_are_born_from_are_moved_by_phoenixd_alone() {
     for (method, uri, may) in [
         ("POST", "/images/load", Phoenixd),
