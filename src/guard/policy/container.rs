@@ -2,7 +2,8 @@
 
 use super::super::managed::Hold;
 use super::super::routes::Route;
-use super::{Asked, ExecOwner};
+use super::Asked;
+use super::decide::ExecOwner;
 
 impl Asked<'_> {
     pub(super) fn container(&self) -> Result<(), String> {

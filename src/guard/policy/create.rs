@@ -2,7 +2,8 @@
 
 use super::super::json::Json;
 use super::super::managed::Hold;
-use super::{Asked, View, mount};
+use super::decide::View;
+use super::{Asked, mount};
 
 /// Labels that phoenixd puts on what it makes; whoever puts them on something else makes it look like phoenixd's.
 const OWN_LABELS: [&str; 6] = [

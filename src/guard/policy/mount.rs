@@ -1,7 +1,7 @@
 //! What a container may mount of the host: nothing that leads to a managed container, or to the host itself.
 
 use super::super::json::Json;
-use super::View;
+use super::decide::View;
 use crate::spec::host_path_refusal;
 
 /// A path of the host, as written and as resolved. What is swapped for a symlink between this look and dockerd's is not
