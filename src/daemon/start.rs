@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::guarded::Guarded;
 use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::threads::{EdgeThreads, cpus, unless_panicked};
@@ -181,12 +182,13 @@ pub async fn supervise<E: Engine>(
     let Surroundings {
         engine,
         identity,
+        state,
         files,
         stop,
         command,
         status,
-        ..
     } = around;
+    let guarded = Guarded::new(&state.dir, files.directory());
     announce(&ground.journal, &supervised, &identity);
 
     let (events, events_in) = mpsc::channel(EVENTS);
@@ -241,6 +243,7 @@ pub async fn supervise<E: Engine>(
         requests: 0,
         down_seen: false,
         told: Told::default(),
+        guarded,
     };
     let ended = until_ended(supervisor, &mut tasks).await;
     shutdown.cancel();

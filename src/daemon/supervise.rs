@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::execute::execute_telling;
+use super::guarded::Guarded;
 use super::watch::now;
 use super::{Catalog, FileStore, record};
 use crate::adopt::Comparison;
@@ -68,6 +69,7 @@ pub(super) struct Supervisor<E> {
     /// A removal of everything was begun because this process was asked to end.
     pub(super) down_seen: bool,
     pub(super) told: Told,
+    pub(super) guarded: Guarded,
 }
 
 /// Why a wait ended.
@@ -257,6 +259,12 @@ impl<E: Engine> Supervisor<E> {
         });
         self.tell(&step.status);
         self.sweep(step.files.as_ref());
+        // As the copies: before the first listing it is not known what there is.
+        if step.finished {
+            self.guarded.forget(&self.catalog);
+        } else if step.files.is_some() {
+            self.guarded.tell(&step.status, &self.catalog);
+        }
         let Some(routes) = &step.routes else {
             return false;
         };
