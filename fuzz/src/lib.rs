@@ -206,23 +206,7 @@ pub fn guard(data: &[u8]) {
         ..Request::default()
     };
     let id = "ab12".repeat(16);
-    let managed = Managed {
-        projects: BTreeMap::from([(
-            "shop".to_owned(),
-            Project {
-                version: VERSION,
-                project: "shop".to_owned(),
-                services: vec!["web".to_owned()],
-                replicas: vec![Replica {
-                    id: id.clone(),
-                    name: "shop-web-3".to_owned(),
-                    exec_until_ms: None,
-                }],
-                ..Project::default()
-            },
-        )]),
-        ..Managed::default()
-    };
+    let managed = managed(&id);
     let mut judge = Judge::new(Key::of([7; 32]), Site::default());
     let mut decide = || {
         let now = Duration::from_secs(100);
@@ -233,7 +217,9 @@ pub fn guard(data: &[u8]) {
     if verdict != Verdict::Allow || method == "OPTIONS" {
         return;
     }
-    let target = Target::parse(uri).expect("what is allowed was understood");
+    let Ok(target) = Target::parse(uri) else {
+        unreachable!("what is allowed was understood: {uri}");
+    };
     let reads = ["json", "top", "logs", "stats"];
     let is_read = method == "GET"
         && target
@@ -254,6 +240,27 @@ pub fn guard(data: &[u8]) {
     }
     if target.segments == ["containers", "create"] {
         assert!(!joins(body), "a way in: {text}");
+    }
+}
+
+/// A project with one replica of this id.
+fn managed(id: &str) -> Managed {
+    Managed {
+        projects: BTreeMap::from([(
+            "shop".to_owned(),
+            Project {
+                version: VERSION,
+                project: "shop".to_owned(),
+                services: vec!["web".to_owned()],
+                replicas: vec![Replica {
+                    id: id.to_owned(),
+                    name: "shop-web-3".to_owned(),
+                    exec_until_ms: None,
+                }],
+                ..Project::default()
+            },
+        )]),
+        ..Managed::default()
     }
 }
 

@@ -188,8 +188,6 @@ pub async fn supervise<E: Engine>(
         command,
         status,
     } = around;
-    let guarded = Guarded::new(&state.dir, files.directory());
-    announce(&ground.journal, &supervised, &identity);
 
     let (events, events_in) = mpsc::channel(EVENTS);
     let (probed, probed_in) = mpsc::channel(EVENTS);
@@ -226,6 +224,7 @@ pub async fn supervise<E: Engine>(
     let supervisor = Supervisor {
         engine,
         catalog: Arc::new(supervised.catalog),
+        guarded: Guarded::new(&state.dir, files.directory()),
         files: Arc::new(files),
         kept: None,
         world,
@@ -243,7 +242,6 @@ pub async fn supervise<E: Engine>(
         requests: 0,
         down_seen: false,
         told: Told::default(),
-        guarded,
     };
     let ended = until_ended(supervisor, &mut tasks).await;
     shutdown.cancel();
@@ -311,6 +309,7 @@ impl Ground {
         if let Some(cut) = recovered.cut {
             warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
         }
+        announce(&journal, supervised, identity);
         Ok(Self {
             edge,
             listeners,

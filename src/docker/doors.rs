@@ -43,118 +43,71 @@ pub enum Refused {
     ByNobody(String),
 }
 
+/// Name, method, target, body; `{name}`, `{id}` and `{short}` stand for the replica's.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+);
+
+const CREATE: &str = "/v1.41/containers/create";
+/// No command: refused by the engine's own handler.
+const NOTHING: Option<&str> = Some(r#"{"Cmd":[]}"#);
+
+#[rustfmt::skip]
+const DOORS: [Row; 29] = [
+    ("exec", "POST", "/v1.41/containers/{name}/exec", NOTHING),
+    ("exec, by the id's beginning", "POST", "/v1.41/containers/{short}/exec", NOTHING),
+    ("exec, without version", "POST", "/containers/{name}/exec", NOTHING),
+    ("exec, encoded", "POST", "/v1.41/containers/{name}/%65xec", NOTHING),
+    ("exec, absolute target", "POST", "http://docker/v1.41/containers/{name}/exec", NOTHING),
+    ("exec, body hidden", "POST", "/v1.41/containers/{name}/exec?x=/auth", NOTHING),
+    ("attach", "POST", "/v1.41/containers/{name}/attach?detachKeys=%21%21", None),
+    ("attach by websocket", "GET", "/v1.41/containers/{name}/attach/ws?detachKeys=%21%21", None),
+    ("copy out", "GET", "/v1.41/containers/{name}/archive", None),
+    ("copy in", "PUT", "/v1.41/containers/{name}/archive", None),
+    (EXPORT, "GET", "/v1.41/containers/{name}/export", None),
+    ("commit", "POST", "/v1.41/commit?container={name}&pause=0&changes=NOSUCH+x", None),
+    ("rename", "POST", "/v1.41/containers/{name}/rename?name={name}", None),
+    ("update", "POST", "/v1.41/containers/{name}/update", Some(r#"{"Memory":1}"#)),
+    ("kill", "POST", "/v1.41/containers/{name}/kill?signal=NOSUCH", None),
+    ("stop", "POST", "/v1.41/containers/{name}/stop?t=x", None),
+    ("restart", "POST", "/v1.41/containers/{name}/restart?t=x", None),
+    ("remove", "DELETE", "/v1.41/containers/{name}", None),
+    ("prune", "POST", "/v1.41/containers/prune?filters=x", None),
+    ("its process namespace", "POST", CREATE, Some(r#"{"Image":"","HostConfig":{"PidMode":"container:{name}"}}"#)),
+    ("its network namespace", "POST", CREATE, Some(r#"{"Image":"","HostConfig":{"NetworkMode":"container:{id}"}}"#)),
+    ("its volumes", "POST", CREATE, Some(r#"{"Image":"","HostConfig":{"VolumesFrom":["{short}"]}}"#)),
+    ("its namespace, lower case", "POST", CREATE, Some(r#"{"Image":"","hostconfig":{"pidmode":"container:{name}"}}"#)),
+    ("its namespace, given twice", "POST", CREATE,
+     Some(r#"{"Image":"","HostConfig":{"PidMode":"container:{name}"},"HostConfig":{}}"#)),
+    ("a privileged container", "POST", CREATE, Some(r#"{"Image":"","HostConfig":{"Privileged":true}}"#)),
+    ("the host's root", "POST", CREATE, Some(r#"{"Image":"","HostConfig":{"Binds":["/:/host"]}}"#)),
+    ("the engine's socket", "POST", CREATE, Some(r#"{"Image":"","HostConfig":{"Binds":["/var/run/docker.sock:/s"]}}"#)),
+    ("network disconnect", "POST", "/v1.41/networks/phoenixd-no-such-network/disconnect",
+     Some(r#"{"Container":"{name}"}"#)),
+    ("plugin", "POST", "/v1.41/plugins/phoenixd-no-such-plugin/enable", None),
+];
+
+/// The one door that has no harmless form.
+const EXPORT: &str = "export";
+
 /// The doors into a replica, by name and id.
 pub fn doors(name: &str, id: &str) -> Vec<Door> {
     let short = id.get(..12).unwrap_or(id);
-    let at = |path: &str| format!("/v1.41/containers/{name}/{path}");
-    let door = |name, method, target: String| Door {
+    let of = |text: &str| {
+        let text = text.replace("{name}", name).replace("{id}", id);
+        text.replace("{short}", short)
+    };
+    let door = |(name, method, target, body): Row| Door {
         name,
-        is_seen: false,
+        is_seen: name == EXPORT,
         method,
-        target,
-        body: None,
+        target: of(target),
+        body: body.map(of),
     };
-    let with = |name, target: &str, body: String| Door {
-        name,
-        is_seen: false,
-        method: "POST",
-        target: target.to_owned(),
-        body: Some(body),
-    };
-    let nothing = || r#"{"Cmd":[]}"#.to_owned();
-    let create = |name, host: String| with(name, "/v1.41/containers/create", host);
-    vec![
-        with("exec", &at("exec"), nothing()),
-        with(
-            "exec, by the id's beginning",
-            &format!("/v1.41/containers/{short}/exec"),
-            nothing(),
-        ),
-        with(
-            "exec, without version",
-            &format!("/containers/{name}/exec"),
-            nothing(),
-        ),
-        with("exec, encoded", &at("%65xec"), nothing()),
-        with(
-            "exec, absolute target",
-            &format!("http://docker{}", at("exec")),
-            nothing(),
-        ),
-        with("exec, body hidden", &at("exec?x=/auth"), nothing()),
-        door("attach", "POST", at("attach?detachKeys=%21%21")),
-        door(
-            "attach by websocket",
-            "GET",
-            at("attach/ws?detachKeys=%21%21"),
-        ),
-        door("copy out", "GET", at("archive")),
-        door("copy in", "PUT", at("archive")),
-        Door {
-            is_seen: true,
-            ..door("export", "GET", at("export"))
-        },
-        door(
-            "commit",
-            "POST",
-            format!("/v1.41/commit?container={name}&pause=0&changes=NOSUCH+x"),
-        ),
-        door("rename", "POST", at(&format!("rename?name={name}"))),
-        with("update", &at("update"), r#"{"Memory":1}"#.to_owned()),
-        door("kill", "POST", at("kill?signal=NOSUCH")),
-        door("stop", "POST", at("stop?t=x")),
-        door("restart", "POST", at("restart?t=x")),
-        door("remove", "DELETE", format!("/v1.41/containers/{name}")),
-        door(
-            "prune",
-            "POST",
-            "/v1.41/containers/prune?filters=x".to_owned(),
-        ),
-        create(
-            "its process namespace",
-            format!(r#"{{"Image":"","HostConfig":{{"PidMode":"container:{name}"}}}}"#),
-        ),
-        create(
-            "its network namespace",
-            format!(r#"{{"Image":"","HostConfig":{{"NetworkMode":"container:{id}"}}}}"#),
-        ),
-        create(
-            "its volumes",
-            format!(r#"{{"Image":"","HostConfig":{{"VolumesFrom":["{short}"]}}}}"#),
-        ),
-        create(
-            "its namespace, lower case",
-            format!(r#"{{"Image":"","hostconfig":{{"pidmode":"container:{name}"}}}}"#),
-        ),
-        create(
-            "its namespace, given twice",
-            format!(
-                r#"{{"Image":"","HostConfig":{{"PidMode":"container:{name}"}},"HostConfig":{{}}}}"#
-            ),
-        ),
-        create(
-            "a privileged container",
-            r#"{"Image":"","HostConfig":{"Privileged":true}}"#.to_owned(),
-        ),
-        create(
-            "the host's root",
-            r#"{"Image":"","HostConfig":{"Binds":["/:/host"]}}"#.to_owned(),
-        ),
-        create(
-            "the engine's socket",
-            r#"{"Image":"","HostConfig":{"Binds":["/var/run/docker.sock:/s"]}}"#.to_owned(),
-        ),
-        with(
-            "network disconnect",
-            "/v1.41/networks/phoenixd-no-such-network/disconnect",
-            format!(r#"{{"Container":"{name}"}}"#),
-        ),
-        door(
-            "plugin",
-            "POST",
-            "/v1.41/plugins/phoenixd-no-such-plugin/enable".to_owned(),
-        ),
-    ]
+    DOORS.into_iter().map(door).collect()
 }
 
 /// Whether the engine behind a socket knows a container, as far as it says.

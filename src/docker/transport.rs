@@ -198,7 +198,7 @@ async fn signed(
             };
             (sign::body_hash(&bytes), Either::Left(Full::new(bytes)))
         }
-        unseen => (sign::UNSEEN.to_owned(), unseen),
+        unseen @ (Either::Left(_) | Either::Right(_)) => (sign::UNSEEN.to_owned(), unseen),
     };
     // What stands in the request line: hyper sends path and query, whatever the scheme.
     let target = head

@@ -176,11 +176,10 @@ impl Installation {
     pub fn units(&self) -> Units {
         let (socket, program) = (self.socket.display(), self.program.display());
         let state = self.state_dir.display();
-        let allow: String = self
+        let allow = self
             .allow
             .iter()
-            .map(|what| format!(" --allow {what}"))
-            .collect();
+            .fold(String::new(), |all, what| all + " --allow " + what);
         Units {
             socket: format!(
                 "[Unit]\n\

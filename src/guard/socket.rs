@@ -65,6 +65,9 @@ fn bind(path: &Path) -> io::Result<StdListener> {
 }
 
 /// Tells systemd that questions are answered. Nothing where systemd did not start this.
+///
+/// # Errors
+/// systemd's socket cannot be used.
 pub fn tell_ready() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Ready])
 }

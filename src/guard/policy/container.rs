@@ -12,26 +12,26 @@ impl Asked<'_> {
         }
         let name = &self.matched.name;
         let hold = self.view.managed.container(name);
-        let held = match &hold {
+        let why = match &hold {
             Hold::Free => None,
             Hold::Held(why) => Some(*why),
             Hold::Glass { .. } => Some("it is managed by phoenixd"),
         };
         match self.matched.route {
             Route::ExecCreate => self.exec_create(&hold),
-            Route::ContainerDoor => held.map_or(Ok(()), |why| {
+            Route::ContainerDoor => why.map_or(Ok(()), |why| {
                 Err(format!("nobody gets in or out of `{name}`: {why}"))
             }),
             Route::ContainerStart => {
-                if held.is_some() && !self.json.is_nothing() {
+                if why.is_some() && !self.json.is_nothing() {
                     return Err(format!(
                         "`{name}` is started as it was created, or not at all"
                     ));
                 }
-                self.alone(name, held)
+                self.alone(name, why)
             }
             Route::ContainerRename => {
-                self.alone(name, held)?;
+                self.alone(name, why)?;
                 let to = self.query("name")?;
                 if self.view.managed.is_taken(to) && !self.view.is_signed() {
                     return Err(format!("the name `{to}` is reserved for phoenixd"));
@@ -58,13 +58,13 @@ impl Asked<'_> {
             | Route::ImageRemove
             | Route::Build
             | Route::BuildSession
-            | Route::Closed => self.alone(name, held),
+            | Route::Closed => self.alone(name, why),
         }
     }
 
     /// On what is managed, phoenixd alone.
-    fn alone(&self, name: &str, held: Option<&str>) -> Result<(), String> {
-        match held {
+    fn alone(&self, name: &str, why: Option<&str>) -> Result<(), String> {
+        match why {
             None => Ok(()),
             Some(why) => self.view.signed_only(&format!("`{name}`: {why}")),
         }

@@ -195,11 +195,8 @@ impl Asked<'_> {
             | Route::ExecUse => self.container(),
             Route::ContainerCreate => self.create(),
             Route::Commit => self.commit(),
-            Route::NetworkCreate
-            | Route::NetworkJoin
-            | Route::NetworkRemove
-            | Route::VolumeCreate
-            | Route::VolumeChange => self.resource(),
+            Route::NetworkCreate | Route::NetworkJoin | Route::NetworkRemove => self.network(),
+            Route::VolumeCreate | Route::VolumeChange => self.volume(),
             Route::ImageLoad | Route::ImageCreate | Route::ImageTag | Route::ImageRemove => {
                 self.image()
             }

@@ -14,7 +14,7 @@ pub(super) fn host_path(view: &View<'_>, path: &str) -> Result<(), String> {
             return refused(why);
         }
         let normal = normal(path);
-        if normal.ends_with(".sock") {
+        if normal.rsplit('.').next() == Some("sock") {
             return refused("it is a socket");
         }
         if is_below(&normal, "/run") || is_below(&normal, "/var/run") {

@@ -21,7 +21,7 @@ fn no_spelling_of_the_request_line_leads_to_a_managed_container() {
         format!("/v1.41/containers/{NAME}%2Fexec"),
         format!("/v1.41/%63ontainers/{NAME}/exec"),
         format!("/%761.41/containers/{NAME}/exec"),
-        format!("/v1.41/containers/%73hop-web-3/exec"),
+        "/v1.41/containers/%73hop-web-3/exec".to_owned(),
         format!("/v1.41/containers/{NAME}/%2565xec"),
         format!("/v1.41/containers/{NAME}/%zzxec"),
         format!("http://x/v1.41/containers/{NAME}/exec"),

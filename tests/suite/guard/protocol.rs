@@ -183,7 +183,7 @@ async fn an_answer_takes_less_than_five_milliseconds() {
         let began = phoenixd::clock::boot_now();
         let answer = ask(&running.socket, "/AuthZPlugin.AuthZReq", &question).await;
         assert_eq!(answer["Allow"], true, "{answer}");
-        took.push(phoenixd::clock::boot_now() - began);
+        took.push(phoenixd::clock::boot_now().saturating_sub(began));
     }
     took.sort();
     // The half, for the machine may be busy; a guard that asked dockerd or synced a file would be beyond it.
