@@ -1,4 +1,5 @@
-//! What phoenixd costs: a recycle against the raw API, and the supervisor at rest.
+//! What phoenixd costs: a recycle against the raw API, and the supervisor at rest. And how well what is touched is
+//! noticed: from an exec to the last request that its replica got, and health checks of Docker's that must not count.
 //!
 //! `cargo bench --bench recycle -- --help`; `scripts/bench` does the rest. Needs a Docker Engine whose containers can be
 //! reached by address, and leaves nothing behind on it.
@@ -12,6 +13,8 @@
 )]
 
 mod engine;
+mod exec;
+mod health;
 mod overhead;
 mod rest;
 mod rig;
@@ -39,7 +42,13 @@ struct Options {
     /// For how long it may settle before
     #[arg(long, default_value_t = 15)]
     settle_seconds: u64,
-    /// One of the two alone
+    /// Execs, for `--only exec`
+    #[arg(long, default_value_t = 100)]
+    execs: usize,
+    /// Recycles with a health check each second, for `--only health`
+    #[arg(long, default_value_t = 1000)]
+    recycles: usize,
+    /// One alone; else the first two, which take minutes
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// A missed limit is told, but is no failure
@@ -60,6 +69,8 @@ struct Options {
 enum Part {
     Recycle,
     Rest,
+    Exec,
+    Health,
 }
 
 fn main() -> ExitCode {
@@ -80,13 +91,19 @@ fn run(options: &Options) -> Result<bool, Failure> {
     rig::catch_signals()?;
     let mut rig = Rig::new(options.phoenixd.clone(), &options.state_in)?;
     heading(&mut rig)?;
+    let parts = match options.only {
+        Some(part) => vec![part],
+        None => vec![Part::Recycle, Part::Rest],
+    };
     let mut kept = true;
-    if options.only != Some(Part::Rest) {
-        kept &= overhead::measure(&mut rig, options.pairs)?;
+    for part in parts {
+        kept &= match part {
+            Part::Recycle => overhead::measure(&mut rig, options.pairs)?,
+            Part::Rest => rest::measure(&mut rig, options.settle_seconds, options.rest_seconds)?,
+            Part::Exec => exec::measure(&mut rig, options.execs)?,
+            Part::Health => health::measure(&mut rig, options.recycles)?,
+        };
         rig.down()?;
-    }
-    if options.only != Some(Part::Recycle) {
-        kept &= rest::measure(&mut rig, options.settle_seconds, options.rest_seconds)?;
     }
     Ok(kept)
 }

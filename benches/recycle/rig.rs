@@ -166,15 +166,36 @@ impl Rig {
                 (format!("web{number}"), service)
             })
             .collect();
+        let networks = json!({ "front": { "labels": { LABEL: self.run } } });
+        self.write(&Value::Object(services), &networks)
+    }
+
+    /// Writes a Compose file with these services and networks; its path.
+    fn write(&self, services: &Value, networks: &Value) -> Result<PathBuf, Failure> {
         let file = json!({
             "name": self.project(),
             "services": services,
-            "networks": { "front": { "labels": { LABEL: self.run } } },
+            "networks": networks,
         });
         // JSON is YAML.
         let path = self.directory.join("compose.yaml");
         fs::write(&path, format!("{file:#}"))?;
         Ok(path)
+    }
+
+    /// Writes a Compose file of one service `web`, with these keys over the usual ones; its path.
+    pub(crate) fn compose_of(&self, over: &Value, phoenix: &Value) -> Result<PathBuf, Failure> {
+        let mut web = json!({
+            "image": self.image(),
+            "command": ["demo-app"],
+            "user": "65532:65532",
+            "labels": { LABEL: self.run },
+            "x-phoenix": { "drain": "0s", "probe": { "http": "/healthz", "port": 8080 } },
+        });
+        merge(&mut web, over);
+        merge(&mut web["x-phoenix"], phoenix);
+        let networks = json!({ "default": { "labels": { LABEL: self.run } } });
+        self.write(&json!({ "web": web }), &networks)
     }
 
     pub(crate) fn project(&self) -> String {
@@ -283,6 +304,13 @@ impl Rig {
             }));
         });
         Events(receiver)
+    }
+}
+
+/// Lays the fields of one object over another's.
+fn merge(object: &mut Value, over: &Value) {
+    if let (Some(object), Some(over)) = (object.as_object_mut(), over.as_object()) {
+        object.extend(over.clone());
     }
 }
 

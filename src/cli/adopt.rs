@@ -1,6 +1,6 @@
 //! `phoenixd adopt`: supervises what docker compose made, by its labels; or says what it would do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ async fn project(context: &Context, docker: &Docker) -> Result<ProjectName, Comp
     }
 }
 
-async fn discovered(
+pub(super) async fn discovered(
     context: &Context,
     connected: &Connected,
     project: &ProjectName,
@@ -196,9 +196,15 @@ async fn told(adoption: &Adoption, docker: &Docker) -> Result<String, Complaint>
     }
     text.push_str(&refusals(adoption));
     let project = &adoption.resolved.project.name;
-    let preview = preview(docker, project, &adoption.scope(), adoption.wanted())
-        .await
-        .map_err(|error| engine_complaint(&error))?;
+    let preview = preview(
+        docker,
+        project,
+        &adoption.scope(),
+        adoption.wanted(),
+        BTreeMap::new(),
+    )
+    .await
+    .map_err(|error| engine_complaint(&error))?;
     text.push_str(&plan::as_text(&preview, false));
     Ok(text)
 }

@@ -3,7 +3,9 @@
 //! Not here: where its files are (`find`).
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::find::{Selection, find, read_file};
@@ -150,8 +152,20 @@ struct HostFiles {
     engine_socket: Option<PathBuf>,
 }
 
+/// Reading one waits for its writer. What the shell hands over with `<(...)` has one.
+fn is_named_pipe(path: &Path) -> bool {
+    let is_handed_over = path.starts_with("/dev/fd") || path.starts_with("/proc");
+    let is_pipe = |metadata: Metadata| metadata.file_type().is_fifo();
+    !is_handed_over && path.metadata().is_ok_and(is_pipe)
+}
+
 impl Files for HostFiles {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        if is_named_pipe(path) {
+            return Err(ReadError::Other(
+                "it is a named pipe: what is in it can be read only once".to_owned(),
+            ));
+        }
         read_file(path).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 ReadError::NotFound

@@ -40,6 +40,7 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
             &resolved.project.name,
             &resolved.scope(),
             resolved.wanted(),
+            BTreeMap::new(),
         )
         .await
         .map_err(|error| engine_complaint(&error))?;

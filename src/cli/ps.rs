@@ -1,19 +1,21 @@
 //! `phoenixd ps`: the replicas, from the supervisor where one runs, else from the engine alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
+use super::adopt::discovered;
 use super::args::PsFormat;
-use super::context::{Context, engine_complaint, runtime};
+use super::context::{Connected, Context, engine_complaint, runtime};
 use super::output::{Complaint, Exit, complain, print};
 use super::recycle::api_complaint;
 use crate::api::{Client, ClientError, Row, rows};
 use crate::daemon::{self, preview};
 use crate::docker::Scope;
+use crate::reconcile::Desired;
 use crate::report;
-use crate::spec::ProjectName;
+use crate::spec::{ProjectName, ServiceName};
 
 /// How many lines about what somebody else did.
 const MEDDLING_LINES: usize = 4;
@@ -70,31 +72,53 @@ fn meddling(outside: &[String]) -> Vec<String> {
     lines
 }
 
-/// What the engine alone knows. The file, where there is one, tells how long each replica may live.
+/// What the engine alone knows. The file, where there is one, tells how long each replica may live; of what was adopted
+/// its labels do.
 async fn unsupervised(context: &Context, project: &ProjectName) -> Result<Vec<Row>, Complaint> {
     let connected = context.connect().await?;
-    let mut scope = Scope {
+    let adoption = discovered(context, &connected, project, &BTreeSet::new()).await?;
+    let (supervisor, scope, wanted, refused) = if adoption.has_begun() {
+        let refused = adoption.left_alone();
+        ("adopt", adoption.scope(), adoption.wanted(), refused)
+    } else {
+        let (scope, wanted) = by_file(context, &connected, project).await;
+        ("up", scope, wanted, BTreeMap::new())
+    };
+    let preview = preview(&*connected.docker, project, &scope, wanted, refused)
+        .await
+        .map_err(|error| engine_complaint(&error))?;
+    let mut rows = rows(&preview.status, preview.now);
+    for row in rows.iter_mut().filter(|row| row.waiting_on.is_some()) {
+        // What was refused waits for nobody.
+        let unit = ServiceName::new(row.service.clone());
+        if !preview.status.refused.contains_key(&unit) {
+            row.waiting_on = Some(format!("a supervisor: `phoenixd {supervisor}`"));
+        }
+    }
+    Ok(rows)
+}
+
+/// What the file asks for; nothing where there is none that can be read.
+async fn by_file(
+    context: &Context,
+    connected: &Connected,
+    project: &ProjectName,
+) -> (Scope, BTreeMap<ServiceName, Desired>) {
+    let nothing = Scope {
         project: project.clone(),
         networks: [].into(),
         volumes: [].into(),
         originals: false,
         dependencies: [].into(),
     };
-    let mut wanted = BTreeMap::new();
-    if let Some(loaded) = context.load_quietly() {
-        scope = daemon::scope(&loaded.project);
-        if let Ok(resolved) = context.resolve(&connected, &loaded).await {
-            wanted = resolved.wanted();
-        }
-    }
-    let preview = preview(&*connected.docker, project, &scope, wanted)
-        .await
-        .map_err(|error| engine_complaint(&error))?;
-    let mut rows = rows(&preview.status, preview.now);
-    for row in rows.iter_mut().filter(|row| row.waiting_on.is_some()) {
-        row.waiting_on = Some("a supervisor: `phoenixd up`".to_owned());
-    }
-    Ok(rows)
+    let Some(loaded) = context.load_quietly() else {
+        return (nothing, BTreeMap::new());
+    };
+    let wanted = match context.resolve(connected, &loaded).await {
+        Ok(resolved) => resolved.wanted(),
+        Err(_) => BTreeMap::new(),
+    };
+    (daemon::scope(&loaded.project), wanted)
 }
 
 fn as_json(rows: &[Row]) -> Result<String, Complaint> {

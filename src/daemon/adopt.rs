@@ -180,6 +180,19 @@ impl Adoption {
         }
     }
 
+    /// Something of the project has been adopted already.
+    pub fn has_begun(&self) -> bool {
+        self.units.values().any(|origin| !origin.has_original)
+    }
+
+    /// What is only shown: the units that are left as they are, and why.
+    pub fn left_alone(&self) -> BTreeMap<ServiceName, String> {
+        let refused = self.refused.iter();
+        refused
+            .map(|(unit, refused)| (unit.clone(), refused.why.join("; ")))
+            .collect()
+    }
+
     /// What is supervised.
     pub fn supervised(&self) -> Supervised {
         let ports = |is_held: bool| -> BTreeSet<Published> {
@@ -199,11 +212,7 @@ impl Adoption {
             scope: self.scope(),
             later: held.difference(&free).copied().collect(),
             ports: free,
-            refused: self
-                .refused
-                .iter()
-                .map(|(unit, refused)| (unit.clone(), refused.why.join("; ")))
-                .collect(),
+            refused: self.left_alone(),
             ..Supervised::of(&self.resolved)
         }
     }

@@ -279,9 +279,9 @@ impl<'a, E: Engine, M: Missing> Images<'a, E, M> {
             service.path("build"),
             message,
         );
-        Ok(Err(vec![problem.hint(format!(
-            "mend it; what needs BuildKit (`RUN --mount`, here-documents) you build with {elsewhere}"
-        ))]))
+        Ok(Err(vec![
+            problem.hint(format!("mend it, or build it with {elsewhere}")),
+        ]))
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Preview {
 
 /// Lists the project and plans once. Changes nothing.
 ///
-/// Probes are a running supervisor's: without them every running replica counts as starting.
+/// `refused` are containers of docker compose that are left as they are, and why. Probes are a running supervisor's: without them every running replica counts as starting.
 ///
 /// # Errors
 /// The engine could not be asked.
@@ -30,11 +30,13 @@ pub async fn preview<E: Engine>(
     project: &ProjectName,
     scope: &Scope,
     wanted: BTreeMap<ServiceName, Desired>,
+    refused: BTreeMap<ServiceName, String>,
 ) -> Result<Preview, Error> {
     let asked_at = now();
     let listing = engine.list(scope).await?;
     let mut world = World::new(project.clone(), Limits::of_cpus(cpus()));
     world.apply(asked_at, Event::Wanted(wanted));
+    world.apply(asked_at, Event::Refused(refused));
     world.apply(asked_at, Event::Listed { asked_at, listing });
     let now = now();
     let step = world.plan(now);

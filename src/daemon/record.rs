@@ -139,6 +139,7 @@ pub(super) fn asked(command: &Command) -> Record {
                 .detail("services", names)
         }
         Command::Down { volumes } => record.action("down").detail("volumes", *volumes),
+        Command::Leave => record.action("leave"),
     }
 }
 

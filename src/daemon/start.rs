@@ -35,6 +35,8 @@ use crate::spec::{Diagnostic, FileKind, ProjectName, Published, ServiceName};
 const EVENTS: usize = 256;
 /// How long open connections may go on after the supervisor was asked to end.
 const EDGE_END: Duration = Duration::from_secs(5);
+/// What the edge takes on.
+const FORWARDED: edge::Limits = edge::Limits::STANDARD;
 /// How long the journal may take to close.
 const JOURNAL_END: Duration = Duration::from_secs(5);
 
@@ -212,13 +214,7 @@ pub async fn supervise<E: Engine>(
     tasks.spawn(named("watch of the engine", watch.run()));
     tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
     tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
-    let edge = edge::run(
-        ground.listeners,
-        edge::Limits::STANDARD,
-        routes_in,
-        reports,
-        until(),
-    );
+    let edge = edge::run(ground.listeners, FORWARDED, routes_in, reports, until());
     tasks.spawn(named("edge", ground.edge.run(edge)));
 
     let supervisor = Supervisor {
@@ -241,6 +237,7 @@ pub async fn supervise<E: Engine>(
         calls: JoinSet::new(),
         requests: 0,
         down_seen: false,
+        leave_by: None,
         told: Told::default(),
     };
     let ended = until_ended(supervisor, &mut tasks).await;

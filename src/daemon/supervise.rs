@@ -36,6 +36,9 @@ const WAKE_LAST: Duration = Duration::from_secs(10);
 /// next supervisor.
 const CALLS_END: Duration = Duration::from_secs(5);
 
+/// How long what is half done may take after a stop was asked for; systemd kills after 90 s.
+const LEAVE_LAST: Duration = Duration::from_secs(30);
+
 /// How the supervisor is asked to end.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
@@ -68,17 +71,10 @@ pub(super) struct Supervisor<E> {
     pub(super) requests: u64,
     /// A removal of everything was begun because this process was asked to end.
     pub(super) down_seen: bool,
+    /// This process was asked to end, and does by then at the latest.
+    pub(super) leave_by: Option<Time>,
     pub(super) told: Told,
     pub(super) guarded: Guarded,
-}
-
-/// Why a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waited {
-    /// Something may have changed.
-    Plan,
-    /// This process is to end.
-    Leave,
 }
 
 /// A call that has ended.
@@ -140,26 +136,28 @@ impl<E: Engine> Supervisor<E> {
                 // The world has changed: what was planned before it heard of the table may not hold.
                 continue;
             }
-            if step.finished {
+            let is_over = self.leave_by.is_some_and(|by| step.settled || now() >= by);
+            if step.finished || is_over {
                 break;
             }
-            let wake_at = step.wake_at;
+            let wake_at = match (step.wake_at, self.leave_by) {
+                (Some(at), Some(by)) => Some(at.min(by)),
+                (at, by) => at.or(by),
+            };
             if !step.actions.is_empty() {
                 for planned in step.actions {
                     self.begin(planned);
                 }
                 continue;
             }
-            if self.wait(wake_at).await == Waited::Leave {
-                break;
-            }
+            self.wait(wake_at).await;
         }
         self.end_calls().await;
         Arc::clone(&self.status.borrow())
     }
 
     /// Waits until there is something new to plan on.
-    async fn wait(&mut self, wake_at: Option<Time>) -> Waited {
+    async fn wait(&mut self, wake_at: Option<Time>) {
         let wait = wake_at.map_or(WAKE_LAST, |at| at.since(now()).min(WAKE_LAST));
         let until = clock::timer_in(wait);
         let leave = self.stop.leave.clone();
@@ -168,7 +166,11 @@ impl<E: Engine> Supervisor<E> {
             // Cancel safety: `recv` and `join_next` lose nothing when dropped; the edge's report is a level.
             let changed = tokio::select! {
                 biased;
-                () = leave.cancelled() => return Waited::Leave,
+                () = leave.cancelled(), if self.leave_by.is_none() => {
+                    self.leave_by = Some(now() + LEAVE_LAST);
+                    self.command(Command::Leave);
+                    true
+                }
                 () = down.cancelled(), if !self.down_seen => {
                     self.down_seen = true;
                     self.command(Command::Down { volumes: false });
@@ -191,7 +193,7 @@ impl<E: Engine> Supervisor<E> {
                 _ = timeout_at(until, std::future::pending::<()>()) => true,
             };
             if changed {
-                return Waited::Plan;
+                return;
             }
         }
     }
@@ -417,6 +419,7 @@ impl<E: Engine> Supervisor<E> {
                 info!(services, "recycle was asked for");
             }
             Command::Down { volumes } => info!(volumes, "down was asked for"),
+            Command::Leave => {}
         }
         self.world.apply(now(), Event::Command(command));
     }
@@ -491,7 +494,7 @@ impl<E: Engine> Supervisor<E> {
                 .unwrap_or(0);
             if service.failures > failures {
                 let error = service.last_failure.as_deref().unwrap_or_default();
-                warn!(service = %name, failures = service.failures, error, "a birth failed");
+                warn!(service = %name, failures = service.failures, error, "a replica failed");
             }
             let ready = self.told.ready.insert(name.clone(), service.ready);
             if ready != Some(service.ready) && (ready.is_some() || service.ready > 0) {

@@ -193,6 +193,8 @@ pub enum Reason {
     },
     /// It was made from another image: the name leads elsewhere since the hash was taken.
     ImageMoved,
+    /// The supervisor ends before it took the place of the container before it.
+    Leaving,
     /// Its service is not in the file any more.
     Orphan,
     /// It carries the project's label, but no replica's.
@@ -392,6 +394,9 @@ impl fmt::Display for Reason {
                 write!(f, "{because}; {}", missing.join("; "))
             }
             Self::ImageMoved => f.write_str("the image's name leads to another image now"),
+            Self::Leaving => f.write_str(
+                "the supervisor ends, and docker compose would take it for one too many",
+            ),
             Self::Orphan => f.write_str("its service is not in the file"),
             Self::Stray => f.write_str("it carries the project's label, but no replica's"),
             Self::Ended { how } | Self::Differs { how } => f.write_str(how),

@@ -11,6 +11,7 @@ use super::plan::{Cast, Planner};
 use super::replica::Replica;
 use super::roles::{Role, over};
 use super::service::Service;
+use super::world::{EngineState, replicas_of};
 use super::{
     Action, ContainerState, Desired, Identity, Observed, Reason, Time, Verdict, WaitingOn, World,
 };
@@ -112,6 +113,30 @@ impl World {
         self.services
             .values()
             .any(|service| service.desired.adopted.is_some())
+    }
+
+    /// A replica that has begun to take a place which nobody has begun to leave. A supervisor that ends gives it up: to docker
+    /// compose it would be one container too many of its service, under a number that another one has.
+    pub(super) fn is_given_up(&self, replica: &Replica, service: &Service) -> bool {
+        let Some(adopted) = service.desired.adopted.as_ref().filter(|_| self.leaving) else {
+            return false;
+        };
+        let stays = |other: &Replica| {
+            other.observed.as_ref().is_some_and(|observed| {
+                observed.name == adopted.name && observed.state == ContainerState::Running
+            }) && other.draining.is_none()
+                && !other.stop_asked
+        };
+        replicas_of(&self.replicas, &replica.name.service)
+            .any(|other| other.name != replica.name && stays(other))
+    }
+
+    /// Whether each unit has one container, as docker compose expects it.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_single = |unit: &ServiceName| replicas_of(&self.replicas, unit).nth(1).is_none();
+        let mut units = self.services.iter();
+        self.engine != EngineState::Reachable
+            || units.all(|(unit, service)| service.desired.adopted.is_none() || is_single(unit))
     }
 
     /// The original has an end of its own: one that is older than its TTL when it is first seen has the time that

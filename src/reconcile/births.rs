@@ -60,6 +60,9 @@ impl Planner<'_> {
         )
         .unwrap_or(u32::MAX);
         let wait = |on| Verdict::Wait(on);
+        if self.world.leaving {
+            return wait(WaitingOn::Supervisor);
+        }
         if let Some(why) = &service.objection {
             return wait(WaitingOn::Adoption { why: why.clone() });
         }

@@ -97,6 +97,8 @@ pub enum Command {
         /// The named volumes too.
         volumes: bool,
     },
+    /// Begin nothing that would be half done: this supervisor ends, and what it supervises stays.
+    Leave,
 }
 
 /// The number of a request.

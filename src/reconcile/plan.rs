@@ -67,6 +67,7 @@ impl World {
             status,
             wake_at,
             finished,
+            settled: self.is_settled(),
         }
     }
 }

@@ -36,6 +36,9 @@ impl Planner<'_> {
         if replica.name.is_original() {
             return self.role_of_original(replica, service);
         }
+        if self.world.is_given_up(replica, service) {
+            return Self::role_of_unwanted(replica, Reason::Leaving);
+        }
         if let Some(gone) = gone_or_leaving(replica) {
             return gone;
         }

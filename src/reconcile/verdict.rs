@@ -54,6 +54,8 @@ pub enum WaitingOn {
         /// Further dependencies that do not meet their conditions.
         more: Vec<ServiceName>,
     },
+    /// The next supervisor: this one ends.
+    Supervisor,
     /// Whoever depends on it leaves first.
     Dependents {
         /// Which services.
@@ -242,6 +244,7 @@ impl WaitingOn {
                 format!("{open} open connections, {} left", left(until))
             }
             Self::Place { replica } => format!("{replica} to be gone, whose place it takes"),
+            Self::Supervisor => "the next supervisor: this one ends".to_owned(),
             Self::Adoption { why } => format!("adoption stopped: {why}"),
             Self::OtherMode => {
                 "`phoenixd adopt` supervises what docker compose made, `phoenixd up` what a file says: this one is the other's".to_owned()
@@ -343,6 +346,7 @@ impl WaitingOn {
             | Self::Edge
             | Self::Place { .. }
             | Self::Adoption { .. }
+            | Self::Supervisor
             | Self::OtherMode
             | Self::Surge { .. }
             | Self::Parallel { .. }

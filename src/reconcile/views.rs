@@ -26,6 +26,8 @@ pub struct Step {
     pub wake_at: Option<Time>,
     /// A `down` was asked for and nothing of it is left to do.
     pub finished: bool,
+    /// Nothing is half done that somebody else could trip over: a supervisor that is to end may.
+    pub settled: bool,
 }
 
 /// Which replicas traffic may go to.

@@ -48,6 +48,8 @@ pub struct World {
     pub(super) listed: bool,
     pub(super) edge: EdgeReport,
     pub(super) down: Option<Down>,
+    /// This supervisor ends.
+    pub(super) leaving: bool,
     pub(super) requests: BTreeMap<RequestId, Request>,
     /// Units of docker compose that are left as they are, and why.
     pub(super) refused: BTreeMap<ServiceName, String>,
@@ -106,6 +108,7 @@ impl World {
             listed: false,
             edge: EdgeReport::default(),
             down: None,
+            leaving: false,
             requests: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
@@ -178,6 +181,7 @@ impl World {
             Event::Command(Command::Recycle { request, services }) => {
                 self.recycle(request, &services);
             }
+            Event::Command(Command::Leave) => self.leaving = true,
             Event::Command(Command::Down { volumes }) => {
                 self.down = Some(Down { volumes });
                 self.let_originals_be(|_| true);

@@ -265,6 +265,42 @@ fn a_project_name_from_the_command_line_is_checked() {
 }
 
 #[test]
+fn what_asks_about_a_project_needs_its_name_and_no_more_of_its_file() {
+    let file = "name: bazaar
+services:
+  web: { image: a, environment: { A: \"${NEEDED:?}\" }, x-phoenix: {} }
+secrets: { missing: { file: ./missing } }
+";
+    let place = Place::new(&[("compose.yaml", file)]);
+    for (command, says) in [
+        ("ps", "project `bazaar`"),
+        ("events", "project `bazaar`"),
+        ("recycle", "state/bazaar/api.sock"),
+        ("down", "nowhere/docker.sock"),
+    ] {
+        let mut command = place.command(&[command]);
+        let output = command.env_remove("COMPOSE_PROJECT_NAME").output();
+        let output = output.expect("phoenixd runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(says) && !said.contains("NEEDED"), "{said}");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+    }
+}
+
+#[test]
+fn a_named_pipe_is_refused_and_not_waited_for() {
+    let file = "services:
+  web: { image: a, env_file: ./pipe, x-phoenix: {} }
+";
+    let place = Place::new(&[("compose.yaml", file)]);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.path().join("pipe"), mode).expect("a pipe");
+    let said = place.run(&["check"]);
+    assert!(said.contains("it is a named pipe"), "{said}");
+    assert!(said.contains("exit code 1"), "{said}");
+}
+
+#[test]
 fn completions_and_the_man_page_come_from_the_same_definition() {
     let place = Place::new(&[]);
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

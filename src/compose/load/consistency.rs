@@ -59,6 +59,7 @@ impl Service<'_> {
     fn check(&self, checker: &mut Checker<'_>) {
         self.source(checker);
         self.build(checker);
+        self.watches(checker);
         self.networks(checker);
         self.references(checker);
         self.dependencies(checker);
@@ -90,6 +91,26 @@ impl Service<'_> {
             let message = format!("`{}` has no `image` and no `build`", self.name);
             let hint = "name an image: `image: nginx:1.29`";
             self.error(checker, self.key_place, "", "missing-key", message, hint);
+        }
+    }
+
+    /// What `docker compose watch` copies needs a place in the container.
+    fn watches(&self, checker: &mut Checker<'_>) {
+        let develop = self.node.some("develop");
+        let watches = develop.and_then(|develop| develop.some("watch"));
+        for watch in watches.map_or(&[][..], |all| all.items()) {
+            let text = |key: &str| watch.some(key).and_then(|value| value.as_text());
+            let copies = !matches!(text("action"), Some("rebuild" | "restart"));
+            if copies && text("target").is_none_or(str::is_empty) {
+                self.error(
+                    checker,
+                    &watch.place,
+                    "develop.watch",
+                    "missing-key",
+                    "this watch copies files and has no `target`",
+                    "write `target: PATH`, where they go in the container",
+                );
+            }
         }
     }
 

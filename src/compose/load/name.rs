@@ -34,7 +34,9 @@ pub(super) fn of(input: &Input, sources: &[Source], out: &mut Problems) -> Optio
         .iter()
         .flat_map(|source| &source.documents)
         .rev()
-        .find_map(|document| document.some("name"));
+        // An empty one is one that is not written.
+        .filter_map(|document| document.some("name"))
+        .find(|name| name.as_text() != Some(""));
     if let Some(node) = written {
         let at = At::new(node, "name");
         let node = interpolate(&at, &input.environment, out);

@@ -97,10 +97,13 @@ fn parts<'t>(text: &str, rest: &'t str) -> Result<Parts<'t>, Problem> {
     } else {
         match rest.matches(':').count() {
             0 | 1 => (None, rest),
-            // Without brackets, the last two colons belong to the ports.
+            // Both colons belong to the ports: an IPv6 address has brackets.
             _ => {
                 let (head, target) = rest.rsplit_once(':').ok_or_else(malformed)?;
                 let (ip, _) = head.rsplit_once(':').ok_or_else(malformed)?;
+                if ip.contains(':') {
+                    return Err(malformed());
+                }
                 let from = ip.len() + 1;
                 let tail = rest.get(from..).ok_or_else(malformed)?;
                 if target.is_empty() {

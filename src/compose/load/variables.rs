@@ -216,10 +216,13 @@ impl<'n> Reader<'_, 'n> {
             Ok(bytes) => bytes,
             Err(ReadError::NotFound) if !file.required => return Ok(None),
             Err(problem) => {
-                return Err(error(
-                    format!("`{shown}` cannot be read: {problem}"),
-                    "correct the path, or write `{ path: …, required: false }` if it may be missing",
-                ));
+                let hint = if file.keys.contains(".label_file") {
+                    "correct the path"
+                } else {
+                    "correct the path, or write `{ path: …, required: false }` if it may be missing"
+                };
+                let message = format!("`{shown}` cannot be read: {problem}");
+                return Err(error(message, hint));
             }
         };
         if bytes.len() > FILE_BYTES_MAX {

@@ -252,7 +252,8 @@ impl Binder<'_, '_> {
                 at,
                 "refused",
                 message,
-                "mount a directory that holds only what the service needs; read-only does not help",
+                "mount a directory that holds only what the service needs (read-only does not help); a service that has to \
+                 speak to the engine stays with docker compose",
             );
             return;
         }

@@ -11,7 +11,7 @@ use crate::spec::Published;
 const PUBLISHED_MAX: usize = 500;
 
 const ONLY_TCP: &str =
-    "the edge forwards TCP connections, and a replica publishes no port of its own";
+    "phoenixd forwards TCP connections only, and a replica publishes no port of its own";
 const LEAVE: &str = "leave the service to docker compose; within a network other containers reach the port without `ports`";
 
 /// What one entry of `ports` asks for.

@@ -387,18 +387,28 @@ fn what_a_phoenix_may_not_have_is_left_as_it_is_with_its_reason() {
     soon("it is recycled", || {
         journey.run(&["recycle"]).code == Some(0)
     });
-    let rows = journey.ps();
-    let reason = |service: &str| {
-        let row = rows
-            .iter()
-            .find(|row| row["service"] == service)
-            .expect("a row");
-        assert_eq!(row["stage"], "refused", "{row}");
-        row["waiting_on"].to_string()
+    let tells_the_reasons = || {
+        let rows = journey.ps();
+        let reason = |service: &str| {
+            let row = rows
+                .iter()
+                .find(|row| row["service"] == service)
+                .expect("a row");
+            assert_eq!(row["stage"], "refused", "{row}");
+            row["waiting_on"].to_string()
+        };
+        assert!(reason("root").contains("privileged"));
+        assert!(reason("copied").contains("/greeting"));
+        rows
     };
-    assert!(reason("root").contains("privileged"));
-    assert!(reason("copied").contains("/greeting"));
+    tells_the_reasons();
     drop(supervisor);
+    // Docker is the state: what was adopted is known without anybody who runs.
+    let rows = tells_the_reasons();
+    let web = rows.iter().find(|row| row["service"] == "web");
+    let web = web.expect("the adopted one");
+    assert_eq!(web["waiting_on"], "a supervisor: `phoenixd adopt`");
+    assert!(web["ttl_remaining_seconds"].is_number(), "{web}");
     journey.run(&["down"]).success();
     let left: Vec<String> = project.all().into_iter().map(|made| made.name).collect();
     let expected = ["copied-1", "other-1", "root-1"].map(|rest| project.name(rest));
@@ -506,4 +516,39 @@ fn a_supervisor_killed_at_any_moment_of_an_adoption_leaves_one_that_the_next_one
         supervisor.kill();
     }
     journey.run(&["events"]).success();
+}
+
+#[test]
+fn a_supervisor_that_ends_in_the_middle_leaves_docker_compose_one_container_to_replace() {
+    let project = Project::up(
+        "  web:
+    image: IMAGE
+    init: true
+    environment: { GREETING: \"${GREETING:-hello}\" }
+    labels: { phoenixd.ttl: 1h, phoenixd.probe.http: /never, phoenixd.probe.port: 8080 }",
+        "",
+    );
+    let journey = &project.journey;
+    let supervisor = journey.adopt(&[]);
+    soon("the supervisor answers", || {
+        !journey.run(&["ps"]).stderr.contains("no supervisor")
+    });
+    let recycle = journey.begin(&["recycle"]);
+    soon("the replacement runs", || {
+        let running = |made: &Made| made.state == "running";
+        project.all().iter().filter(|made| running(made)).count() == 2
+    });
+    supervisor.end();
+    recycle.end();
+    let left: Vec<String> = project.all().into_iter().map(|made| made.name).collect();
+    assert_eq!(left, [project.name("web-1")]);
+
+    // As README says it: end `adopt`, and let docker compose make it from another definition.
+    let folder = journey.path("");
+    std::fs::write(folder.join(".env"), "GREETING=bye\n").expect("write");
+    let said = project.compose(&["up", "--detach"]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let web = project.named("web-1");
+    assert!(web["Config"]["Env"].to_string().contains("GREETING=bye"));
+    assert_eq!(project.all().len(), 1);
 }

@@ -1,7 +1,8 @@
 //! Requests and streams that are under way while their replica is recycled.
 
-use std::io::BufReader;
-use std::thread;
+use std::io::{self, BufReader};
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::support::{Journey, http, now, short, since};
@@ -23,22 +24,19 @@ fn a_slow_request_is_answered_in_full_and_a_stream_ended_properly_while_their_re
     let mut streamed = Vec::new();
     assert!(http::chunk(&mut stream, &mut streamed).expect("a line"));
 
-    let slow = thread::spawn(move || {
-        let began = now();
-        let answer = http::get_from(address, "/slow?ms=3000", PATIENCE);
-        (answer, since(began))
-    });
-    let large = thread::spawn(move || http::get_from(address, "/bytes?n=50000000", PATIENCE));
-    // Their connections are at the old replica: the new one is not there yet.
-    while thread_is_young(&slow, &journey, &old) {}
+    let began = now();
+    let slow = begin(address, "/slow?ms=3000");
+    let large = begin(address, "/bytes?n=50000000");
+    are_taken(&journey);
     journey.run(&["recycle"]).success();
     assert!(
         journey.engine.inspect(&old).is_none(),
         "the old one is gone"
     );
 
-    let (answer, took) = slow.join().expect("join");
+    let answer = slow.join().expect("join");
     let answer = answer.expect("the slow request is answered");
+    let took = since(began);
     assert_eq!(answer.status, 200);
     assert!(took >= Duration::from_secs(3), "{took:?}");
     assert!(
@@ -58,10 +56,16 @@ fn a_slow_request_is_answered_in_full_and_a_stream_ended_properly_while_their_re
     assert!(text.contains(short(&old)), "{text}");
 }
 
-/// Whether a request has just begun: the edge has it as soon as an answer to a later one came from the same replica.
-fn thread_is_young<T>(thread: &thread::JoinHandle<T>, journey: &Journey, old: &str) -> bool {
-    assert!(!thread.is_finished(), "it ended too early");
-    journey.get("/whoami").json()["id"] != short(old)
+/// A request that has been sent; its answer is read by a thread of its own.
+fn begin(address: SocketAddr, path: &str) -> JoinHandle<io::Result<http::Answer>> {
+    let mut stream = BufReader::new(http::dial(address, PATIENCE).expect("dial"));
+    http::ask(&mut stream, "GET", path, true).expect("ask");
+    thread::spawn(move || http::answer(&mut stream))
+}
+
+/// The edge has taken every connection that was made before: it takes them in their order.
+fn are_taken(journey: &Journey) {
+    journey.get("/whoami");
 }
 
 #[test]
@@ -71,8 +75,8 @@ fn only_the_end_of_the_grace_cuts_a_request() {
     let _supervisor = journey.up_ready(1);
     let events = journey.engine.events(&journey.label());
     let address = ([127, 0, 0, 1], journey.port).into();
-    let endless = thread::spawn(move || http::get_from(address, "/slow?ms=60000", PATIENCE));
-    journey.get("/whoami");
+    let endless = begin(address, "/slow?ms=60000");
+    are_taken(&journey);
     journey.run(&["recycle"]).success();
     let answer = endless.join().expect("join");
     assert!(
@@ -110,11 +114,11 @@ fn only_the_end_of_the_grace_cuts_a_request() {
 fn what_is_under_way_is_answered_when_the_supervisor_ends_and_when_everything_is_removed() {
     let journey = Journey::of_web(1, "stop_grace_period: 10s", "drain: 500ms");
     let address = ([127, 0, 0, 1], journey.port).into();
-    let slow = || thread::spawn(move || http::get_from(address, "/slow?ms=2500", PATIENCE));
+    let slow = || begin(address, "/slow?ms=2500");
 
     let supervisor = journey.up_ready(1);
     let under_way = slow();
-    journey.get("/whoami");
+    are_taken(&journey);
     supervisor.end();
     let answer = under_way
         .join()
@@ -124,7 +128,7 @@ fn what_is_under_way_is_answered_when_the_supervisor_ends_and_when_everything_is
 
     let _supervisor = journey.up_ready(1);
     let under_way = slow();
-    journey.get("/whoami");
+    are_taken(&journey);
     journey.run(&["down"]).success();
     let answer = under_way.join().expect("join").expect("down cuts nothing");
     assert_eq!(answer.status, 200);

@@ -11,6 +11,7 @@
 pub(crate) mod support;
 
 mod adopt;
+mod bench_security;
 mod build;
 mod crash;
 mod depends;

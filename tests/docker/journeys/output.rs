@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::support::Journey;
+use super::support::{Journey, eventually};
 
 const KEYS: [&str; 9] = [
     "service",
@@ -188,4 +189,17 @@ fn plan_and_check_tell_and_change_nothing() {
     let text = journey.run(&["plan"]).success().stdout;
     assert_eq!(text, "nothing to do\n");
     assert_eq!(journey.running_ids(), before);
+}
+
+#[test]
+fn a_supervisor_whose_log_nobody_reads_goes_on() {
+    let journey = Journey::of_web(1, "", "drain: 200ms");
+    let supervisor = journey.begin_unheard(&["up"]);
+    let ready = |rows: &Vec<Value>| rows.len() == 1 && rows[0]["ready"] == true;
+    let patience = Duration::from_mins(1);
+    eventually("a replica is ready", patience, || journey.ps(), ready);
+    journey.run(&["recycle"]).success();
+    journey.run(&["down"]).success();
+    let ended = supervisor.end();
+    assert!(ended.success(), "{ended}");
 }

@@ -250,8 +250,12 @@ async fn the_beginning_of_somebody_s_id_is_not_a_name() {
 }
 
 /// Three of one name: ours and older, somebody else's, ours and younger.
-fn three_of_a_name() -> Fake {
-    Fake::new(|asked| match asked {
+const OURS: &str = r#"{"phoenixd.project": "shop"}"#;
+
+/// Three networks of one name; phoenixd made the first and the last, and the second has these labels.
+fn three_of_a_name(second: &str) -> Fake {
+    let second: serde_json::Value = serde_json::from_str(second).unwrap();
+    Fake::new(move |asked| match asked {
         "GET /version" => version("1.41", "1.12"),
         "POST /v1.41/networks/create" => answer(201, json!({"Id": "n3", "Warning": ""})),
         "GET /v1.41/networks" => answer(
@@ -259,7 +263,7 @@ fn three_of_a_name() -> Fake {
             json!([
                 {"Name": "shop_front", "Id": "n3", "Created": "2026-01-01T00:00:03Z", "Labels": {"phoenixd.project": "shop"}},
                 {"Name": "shop_front", "Id": "n1", "Created": "2026-01-01T00:00:01Z", "Labels": {"phoenixd.project": "shop"}},
-                {"Name": "shop_front", "Id": "n2", "Created": "2026-01-01T00:00:02Z", "Labels": {}},
+                {"Name": "shop_front", "Id": "n2", "Created": "2026-01-01T00:00:02Z", "Labels": second},
                 {"Name": "shop_front_2", "Id": "n4", "Created": "2026-01-01T00:00:02Z", "Labels": {"phoenixd.project": "shop"}},
             ]),
         ),
@@ -269,19 +273,37 @@ fn three_of_a_name() -> Fake {
 
 #[tokio::test]
 async fn of_networks_that_were_made_at_once_the_oldest_stays() {
-    let fake = three_of_a_name();
+    let fake = three_of_a_name(OURS);
     let docker = fake.connect().await.unwrap();
     docker
         .create_network(&ProjectName::new("shop"), &front())
         .await
         .unwrap();
     let removed: Vec<_> = fake.requests().split_off(3);
-    assert_eq!(removed, ["DELETE /v1.41/networks/n3"]);
+    assert_eq!(
+        removed,
+        ["DELETE /v1.41/networks/n2", "DELETE /v1.41/networks/n3"]
+    );
+}
+
+#[tokio::test]
+async fn of_networks_that_somebody_else_made_at_once_too_that_one_stays() {
+    let fake = three_of_a_name("{}");
+    let docker = fake.connect().await.unwrap();
+    docker
+        .create_network(&ProjectName::new("shop"), &front())
+        .await
+        .unwrap();
+    let removed: Vec<_> = fake.requests().split_off(3);
+    assert_eq!(
+        removed,
+        ["DELETE /v1.41/networks/n1", "DELETE /v1.41/networks/n3"]
+    );
 }
 
 #[tokio::test]
 async fn of_networks_of_one_name_only_ours_are_removed() {
-    let fake = three_of_a_name();
+    let fake = three_of_a_name("{}");
     let docker = fake.connect().await.unwrap();
     docker
         .remove_network(&NetworkName::new("shop_front"))

@@ -281,3 +281,42 @@ fn neither_mode_touches_what_is_the_other_s() {
         assert!(scenario.containers.is_empty(), "{:?}", scenario.containers);
     }
 }
+
+#[test]
+fn a_supervisor_that_ends_gives_up_a_replacement_that_has_not_taken_its_place() {
+    let mut scenario = scenario(unit(), mins(300));
+    scenario.ill("every one");
+    scenario.live(secs(5));
+    assert!(!scenario.settled(), "there are two");
+    scenario.leave();
+    assert_snapshot!(scenario.live(mins(10)), @r"
+    0s stop web-2: the supervisor ends, and docker compose would take it for one too many
+    0s remove web-2: the supervisor ends, and docker compose would take it for one too many
+    ");
+    assert!(scenario.settled());
+}
+
+#[test]
+fn a_supervisor_that_ends_finishes_a_replacement_whose_place_is_being_left() {
+    let mut scenario = scenario(stop_first(), mins(300));
+    scenario.live(secs(3));
+    assert!(!scenario.settled(), "the original drains");
+    scenario.leave();
+    assert_snapshot!(scenario.live(mins(10)), @r"
+    2s stop web-0: drained: its life of 1h ends
+    2s remove web-0: its life of 1h ends
+    2s start web-2: birth
+    2s rename web-2 to shop-web-1: its name is handed on
+    ");
+    assert!(scenario.settled());
+}
+
+#[test]
+fn a_supervisor_that_ends_begins_no_replacement() {
+    let mut scenario = scenario(unit(), mins(10));
+    scenario.live(secs(1));
+    scenario.leave();
+    assert!(scenario.settled());
+    scenario.recycle();
+    assert_eq!(scenario.live(mins(60)), "");
+}

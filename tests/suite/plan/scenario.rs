@@ -271,6 +271,16 @@ impl Scenario {
         self.apply(Event::Command(Command::Down { volumes }));
     }
 
+    /// The supervisor is asked to end.
+    pub(super) fn leave(&mut self) {
+        self.apply(Event::Command(Command::Leave));
+    }
+
+    /// Whether a supervisor that was asked to end may.
+    pub(super) fn settled(&self) -> bool {
+        self.world.plan(self.now).settled
+    }
+
     /// From now on the probe of the replica fails, or of every one.
     pub(super) fn ill(&mut self, replica: &str) {
         self.unhealthy.insert(replica.to_owned());

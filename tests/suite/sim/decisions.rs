@@ -332,6 +332,7 @@ fn is_own_will(reason: &Reason) -> Option<bool> {
         | Reason::Weaker { .. }
         | Reason::Overdue
         | Reason::Orphan
+        | Reason::Leaving
         | Reason::Down => Some(false),
         Reason::Needed
         | Reason::RemovedFromOutside

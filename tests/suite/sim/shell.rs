@@ -222,6 +222,7 @@ impl Sim {
                 status,
                 wake_at,
                 finished,
+                settled: _,
             } = step;
             self.sweep(files.as_ref());
             self.follow_targets(targets);

@@ -198,6 +198,16 @@ impl Journey {
         )
     }
 
+    /// Begins a command whose standard error nobody reads any more.
+    pub(crate) fn begin_unheard(&self, arguments: &[&str]) -> Running {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = self.binary(arguments, &self.path("state"));
+        command.arg("--file").arg(self.file());
+        let child = command.stdout(Stdio::null()).stderr(writer).spawn();
+        Running(child.expect("the built binary runs"))
+    }
+
     /// Begins `phoenixd events --follow`, and hands out what it prints.
     pub(crate) fn follow_events(&self) -> (Running, ChildStdout) {
         let mut command = self.binary(&["events", "--follow"], &self.path("state"));
