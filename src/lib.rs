@@ -9,9 +9,11 @@ pub mod reconcile;
 pub mod clock;
 pub mod docker;
 pub mod edge;
+pub mod guard;
 pub mod journal;
 pub mod kernel;
 pub mod probe;
+pub mod sign;
 
 pub mod api;
 pub mod config;

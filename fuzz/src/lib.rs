@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use phoenixd::compose::{
     DotenvFile, Files, Format, Input, Printed, ReadError, SourceFile, add_dotenv, config, load,
 };
 
+use phoenixd::guard::{Judge, Managed, Project, Replica, Request, Site, Target, VERSION, Verdict};
 use phoenixd::journal::{Error, Head, Heads, Line, verify_from};
+use phoenixd::sign::Key;
 
 /// Stands between the files of one input: `%%%% name` on a line of its own.
 const SEPARATOR: &str = "%%%% ";
@@ -238,4 +241,105 @@ pub fn journal(data: &[u8]) {
         Err(Error::Broken { .. }) => {}
         other => panic!("a changed byte {at}: {other:?}"),
     }
+}
+/// A request to the guard: `METHOD TARGET` on the first line, headers, an empty line, the body. Whatever it is, the guard
+/// decides, decides the same again, and lets nobody into the container `shop-web-3`.
+pub fn guard(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (head, _) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let at = data.windows(2).position(|two| two == b"\n\n");
+    let body = at.map_or(&[][..], |at| &data[at + 2..]);
+    let mut lines = head.lines();
+    let (method, uri) = lines
+        .next()
+        .and_then(|line| line.split_once(' '))
+        .unwrap_or_default();
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let request = Request {
+        method: method.to_owned(),
+        uri: uri.to_owned(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        body: body.to_vec(),
+        ..Request::default()
+    };
+    let id = "ab12".repeat(16);
+    let managed = managed(&id);
+    let mut judge = Judge::new(Key::of([7; 32]), Site::default());
+    let mut decide = || {
+        let now = Duration::from_secs(100);
+        judge.request(&request, &managed, now, &|path| path.to_owned())
+    };
+    let verdict = decide();
+    assert_eq!(verdict, decide(), "another verdict on the same request");
+    if verdict != Verdict::Allow || method == "OPTIONS" {
+        return;
+    }
+    let Ok(target) = Target::parse(uri) else {
+        unreachable!("what is allowed was understood: {uri}");
+    };
+    let reads = ["json", "top", "logs", "stats"];
+    let is_read = method == "GET"
+        && target
+            .segments
+            .last()
+            .is_some_and(|last| reads.contains(&last.as_str()));
+    let names = |segment: &String| segment == "shop-web-3" || *segment == id;
+    if target
+        .segments
+        .first()
+        .is_some_and(|first| first == "containers")
+        && !is_read
+    {
+        assert!(
+            !target.segments.iter().any(names),
+            "a way in: {method} {uri}"
+        );
+    }
+    if target.segments == ["containers", "create"] {
+        assert!(!joins(body), "a way in: {text}");
+    }
+}
+
+/// A project with one replica of this id.
+fn managed(id: &str) -> Managed {
+    Managed {
+        projects: BTreeMap::from([(
+            "shop".to_owned(),
+            Project {
+                version: VERSION,
+                project: "shop".to_owned(),
+                services: vec!["web".to_owned()],
+                replicas: vec![Replica {
+                    id: id.to_owned(),
+                    name: "shop-web-3".to_owned(),
+                    exec_until_ms: None,
+                }],
+                ..Project::default()
+            },
+        )]),
+        ..Managed::default()
+    }
+}
+
+/// Whether another reader of JSON sees a container that joins the managed one.
+fn joins(body: &[u8]) -> bool {
+    let Ok(serde_json::Value::Object(top)) = serde_json::from_slice(body) else {
+        return false;
+    };
+    let is_join = |object: &serde_json::Map<String, serde_json::Value>| {
+        object.iter().any(|(key, value)| {
+            let is_mode =
+                ["pidmode", "ipcmode", "networkmode"].contains(&&*key.to_ascii_lowercase());
+            is_mode && value == "container:shop-web-3"
+        })
+    };
+    let inner = top
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case("hostconfig"));
+    is_join(&top)
+        || inner
+            .filter_map(|(_, value)| value.as_object())
+            .any(is_join)
 }

@@ -180,6 +180,22 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// The plugin that dockerd asks before it acts: nobody gets into a replica
+    #[command(subcommand)]
+    Guard(GuardCommand),
+    /// Try what is set up here; tells what is wrong
+    Doctor {
+        /// Try the doors into a running replica through every engine socket that can be reached, and tell who refused each.
+        /// Nothing is changed behind an open one; an open `export` counts as a touch, though, and the replica is replaced
+        #[arg(long, required = true)]
+        doors: bool,
+        /// The replica to try [default: any that runs]
+        #[arg(long, value_name = "NAME")]
+        replica: Option<String>,
+        /// One more socket of an engine; repeat for more
+        #[arg(long = "socket", value_name = "PATH")]
+        sockets: Vec<PathBuf>,
+    },
     /// Run a self-made service before your eyes: 2 replicas, TTL 30 s, recycled under load until Ctrl-C
     Demo(DemoArgs),
     /// Print the JSON Schema of `x-phoenix`, with which editors complete and check it
@@ -194,6 +210,71 @@ pub(super) enum Command {
     /// The application that runs inside the demo's containers
     #[command(hide = true)]
     DemoApp,
+}
+
+/// What is done about the guard.
+#[derive(Debug, Subcommand)]
+pub(super) enum GuardCommand {
+    /// Answer dockerd's questions in the foreground until SIGTERM; systemd runs this
+    Serve {
+        /// The socket that dockerd finds the plugin by; one that systemd passes is used instead
+        #[arg(
+            long,
+            value_name = "PATH",
+            default_value = "/run/docker/plugins/phoenixd.sock"
+        )]
+        socket: PathBuf,
+        /// Permit what cannot be seen into; repeat for more
+        #[arg(long, value_name = "WHAT", value_enum)]
+        allow: Vec<GuardAllow>,
+    },
+    /// Write key, units and dockerd's setting, and say what to do then; starts and reloads nothing
+    Install {
+        /// Where things are.
+        #[command(flatten)]
+        places: GuardPlaces,
+        /// Permit what cannot be seen into; repeat for more
+        #[arg(long, value_name = "WHAT", value_enum)]
+        allow: Vec<GuardAllow>,
+    },
+    /// Take units and dockerd's setting away again, and say what to do then
+    Uninstall {
+        /// Where things are.
+        #[command(flatten)]
+        places: GuardPlaces,
+    },
+    /// Tell whether the engine really asks the guard: by its own word, and by a request that only the guard refuses
+    Status,
+}
+
+/// What the guard's owner may permit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum GuardAllow {
+    /// Builds by everybody: their containers and sessions are not seen.
+    Build,
+    /// `docker load` and `docker import` by everybody: they may move the names that replicas are born from.
+    Load,
+}
+
+/// Where the files of an installation are.
+#[derive(Debug, Args)]
+pub(super) struct GuardPlaces {
+    /// Print what would be written; change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// dockerd's settings
+    #[arg(long, value_name = "PATH", default_value = "/etc/docker/daemon.json")]
+    pub(super) daemon_json: PathBuf,
+    /// Directory of systemd's units
+    #[arg(long, value_name = "DIR", default_value = "/etc/systemd/system")]
+    pub(super) units: PathBuf,
+    /// The socket that dockerd finds the plugin by
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/docker/plugins/phoenixd.sock"
+    )]
+    pub(super) socket: PathBuf,
 }
 
 /// What the demo takes.

@@ -17,7 +17,9 @@ use crate::daemon::{
     resolve,
 };
 use crate::docker::{self, ApiVersion, ApiVersionError, Docker, Endpoint, TlsSettings};
+use crate::guard::GuardDir;
 use crate::report::{self, Chain};
+use crate::sign::Key;
 use crate::spec::{Diagnostic, ProjectName};
 
 /// Flags and environment, joined.
@@ -184,10 +186,17 @@ impl Context {
         journal_settings::read(&self.environment.journal())
     }
 
+    /// The state directory of all projects.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// Connects to the engine and makes sure that it answers.
     pub(super) async fn connect(&self) -> Result<Connected, Complaint> {
         let settings = self.environment.engine(self.docker_host.as_deref());
-        let endpoint = endpoint(&settings)?;
+        let mut endpoint = endpoint(&settings)?;
+        // Without a guard there is no key; a user who may not read it is nobody whom the guard knows.
+        endpoint.signing_key = Key::read(&GuardDir::of(&self.state_dir).key()).ok();
         let docker = Docker::connect(&endpoint)
             .await
             .map_err(|error| engine_complaint(&error))?;

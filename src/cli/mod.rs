@@ -6,9 +6,11 @@ mod check;
 mod config;
 mod context;
 mod demo;
+mod doctor;
 mod down;
 mod events;
 mod find;
+mod guard;
 mod journal;
 mod journal_settings;
 mod load;
@@ -98,6 +100,12 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
         Command::Plan { files, format } => plan::run(&context(files.files), format),
         Command::Ps { files, format } => ps::run(&context(files.files), format),
         Command::Recycle { files, services } => recycle::run(&context(files.files), &services),
+        Command::Guard(command) => guard::run(&context(Vec::new()), &command),
+        Command::Doctor {
+            doors: _,
+            replica,
+            sockets,
+        } => doctor::run(&context(Vec::new()), replica.as_deref(), &sockets),
         Command::Events { files, follow } => events::run(&context(files.files), follow),
         Command::Journal { command } => journal::run(&context(command.files()), command),
     }

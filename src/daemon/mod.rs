@@ -4,6 +4,7 @@ mod adopt;
 mod execute;
 mod file_key;
 mod files;
+mod guarded;
 mod images;
 mod lock;
 mod preview;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::guarded::Guarded;
 use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::threads::{EdgeThreads, cpus, unless_panicked};
@@ -196,13 +197,13 @@ pub async fn supervise<E: Engine>(
     let Surroundings {
         engine,
         identity,
+        state,
         files,
         stop,
         command,
         status,
         ..
     } = around;
-    announce(&ground.journal, &supervised, &identity);
 
     let (events, events_in) = mpsc::channel(EVENTS);
     let (probed, probed_in) = mpsc::channel(EVENTS);
@@ -233,6 +234,7 @@ pub async fn supervise<E: Engine>(
     let supervisor = Supervisor {
         engine,
         catalog: Arc::new(supervised.catalog),
+        guarded: Guarded::new(&state.dir, files.directory()),
         files: Arc::new(files),
         kept: None,
         world,
@@ -321,6 +323,7 @@ impl Ground {
         if let Some(cut) = recovered.cut {
             warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
         }
+        announce(&journal, supervised, identity);
         Ok(Self {
             edge,
             listeners,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::execute::execute_telling;
+use super::guarded::Guarded;
 use super::watch::now;
 use super::{Catalog, FileStore, record};
 use crate::adopt::Comparison;
@@ -74,6 +75,7 @@ pub(super) struct Supervisor<E> {
     /// This process was asked to end, and does by then at the latest.
     pub(super) leave_by: Option<Time>,
     pub(super) told: Told,
+    pub(super) guarded: Guarded,
 }
 
 /// A call that has ended.
@@ -264,6 +266,12 @@ impl<E: Engine> Supervisor<E> {
         });
         self.tell(&step.status);
         self.sweep(step.files.as_ref());
+        // As the copies: before the first listing it is not known what there is.
+        if step.finished {
+            self.guarded.forget(&self.catalog);
+        } else if step.files.is_some() {
+            self.guarded.tell(&step.status, &self.catalog);
+        }
         let Some(routes) = &step.routes else {
             return false;
         };

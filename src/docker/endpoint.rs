@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::sign::Key;
+
 /// Where Docker listens when nothing is said (docker/cli v28.2.2, `opts.DefaultUnixSocket`).
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Ports where none is given (docker/cli v28.2.2, `opts.DefaultHTTPPort`, `DefaultTLSHTTPPort`).
@@ -25,6 +27,8 @@ pub struct Endpoint {
     /// The `/proc` of the engine's host; `None` where it is not at hand. Right for a Unix socket unless it is
     /// forwarded from elsewhere, which `kernel` notices.
     pub proc_root: Option<PathBuf>,
+    /// Signs each request, where this host has a guard; `None` where it has none.
+    pub signing_key: Option<Key>,
 }
 
 /// Where an engine listens.
@@ -135,6 +139,7 @@ impl Endpoint {
             certificates,
             api_version: None,
             proc_root: None,
+            signing_key: None,
         })
     }
 
@@ -145,6 +150,7 @@ impl Endpoint {
             certificates: None,
             api_version: None,
             proc_root: Some(PathBuf::from("/proc")),
+            signing_key: None,
         }
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures::Stream;
 use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::http::{HeaderMap, Method, uri};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, uri};
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -33,6 +33,7 @@ use tokio_rustls::TlsConnector;
 
 use super::endpoint::{Address, ApiVersion, Endpoint, authority};
 use super::{Error, error, tls};
+use crate::sign::{self, Signer};
 
 /// Idle connections that are kept: as many as a listing inspects at once.
 const IDLE_MAX: usize = 8;
@@ -58,6 +59,8 @@ pub(super) struct Wire {
     authority: uri::Authority,
     address: Arc<str>,
     version: Option<ApiVersion>,
+    /// Signs each request, where this host has a guard.
+    signer: Option<Arc<Signer>>,
 }
 
 impl Wire {
@@ -89,6 +92,10 @@ impl Wire {
             authority,
             address: endpoint.to_string().into(),
             version: None,
+            signer: endpoint
+                .signing_key
+                .clone()
+                .map(|key| Arc::new(Signer::new(key))),
         })
     }
 
@@ -111,6 +118,9 @@ impl Wire {
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, bollard::errors::Error> {
         *request.uri_mut() = self.target(request.uri())?;
+        if let Some(signer) = &self.signer {
+            request = signed(signer, request).await?;
+        }
         Ok(self.client.request(request).await?)
     }
 
@@ -170,6 +180,39 @@ impl Wire {
         }
     }
 }
+
+/// The same request with the signature by which the guard knows it. What plugins are not shown (a body that is no JSON,
+/// or comes as a stream) is not signed either.
+async fn signed(
+    signer: &Signer,
+    request: Request<Body>,
+) -> Result<Request<Body>, bollard::errors::Error> {
+    let (mut head, body) = request.into_parts();
+    let kind = head.headers.get(hyper::header::CONTENT_TYPE);
+    let is_shown = kind.is_some_and(|kind| kind == "application/json");
+    let (hash, body) = match body {
+        Either::Left(whole) if is_shown => {
+            let bytes = match whole.collect().await {
+                Ok(collected) => collected.to_bytes(),
+                Err(never) => match never {},
+            };
+            (sign::body_hash(&bytes), Either::Left(Full::new(bytes)))
+        }
+        unseen @ (Either::Left(_) | Either::Right(_)) => (sign::UNSEEN.to_owned(), unseen),
+    };
+    // What stands in the request line: hyper sends path and query, whatever the scheme.
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", uri::PathAndQuery::as_str);
+    let value = signer.sign(head.method.as_str(), target, &hash)?;
+    let value = HeaderValue::from_str(&value).map_err(io::Error::other)?;
+    head.headers.insert(SIGNATURE, value);
+    Ok(Request::from_parts(head, body))
+}
+
+/// [`sign::HEADER`] as HTTP/1.1 compares it.
+const SIGNATURE: HeaderName = HeaderName::from_static("x-phoenixd-signature");
 
 /// A request without body.
 pub(super) fn request(method: Method, path: &str) -> Result<Request<Body>, Error> {

@@ -14,6 +14,7 @@ mod docker;
 mod edge;
 mod examples;
 mod file_key;
+mod guard;
 mod journal;
 mod plan;
 mod probe;

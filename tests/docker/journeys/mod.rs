@@ -23,6 +23,7 @@ mod fidelity;
 mod files;
 mod full_disk;
 mod generation;
+mod guard;
 mod hardening;
 mod healthcheck;
 mod output;

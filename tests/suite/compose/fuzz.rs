@@ -41,7 +41,7 @@ impl Numbers {
 }
 
 /// What a syntax breaks on.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 30] = [
     ":",
     "-",
     "{",
@@ -66,6 +66,12 @@ const PIECES: [&str; 24] = [
     "é",
     "%",
     "/",
+    "shop-web-3",
+    "container:",
+    "%2F",
+    "?name=",
+    "&",
+    "HostConfig",
 ];
 
 fn mutated(seed: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
@@ -138,4 +144,9 @@ fn no_journal_makes_its_reader_panic_and_no_changed_byte_passes_its_check() {
 #[test]
 fn no_file_of_variables_makes_its_reader_panic_or_wins_over_the_environment() {
     run(&["fuzz/seeds/dotenv"], 2000, targets::dotenv);
+}
+
+#[test]
+fn no_request_makes_the_guard_panic_or_leads_into_a_managed_container() {
+    run(&["fuzz/seeds/guard"], 20_000, targets::guard);
 }

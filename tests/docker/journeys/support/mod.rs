@@ -7,12 +7,14 @@ pub(crate) mod http;
 mod image;
 mod journey;
 mod load;
+mod private;
 mod random;
 mod wait;
 
 pub(crate) use engine::{Engine, EventLog, Made, STRANGER};
 pub(crate) use journey::{Journey, Output, Supervisor};
 pub(crate) use load::Load;
+pub(crate) use private::{Private, inside};
 pub(crate) use random::Random;
 pub(crate) use wait::{eventually, now, pause, since, until};
 
