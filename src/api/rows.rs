@@ -48,14 +48,7 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             .filter(|replica| replica.is_unverified())
             .map(|replica| replica.replica.to_string())
             .collect(),
-        outside: status
-            .outside
-            .iter()
-            .map(|meddling| {
-                let ago = report::duration(Duration::from_secs(now.since(meddling.at).as_secs()));
-                format!("{} {ago} ago", meddling.what)
-            })
-            .collect(),
+        outside: outside(status, now),
         services: status
             .services
             .iter()
@@ -68,6 +61,27 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             uptime_seconds: now.since(about.started_at).as_secs(),
         },
     }
+}
+
+/// What somebody else did, the oldest first.
+fn outside(status: &Status, now: Time) -> Vec<String> {
+    let meddling = status
+        .outside
+        .iter()
+        .map(|meddling| (meddling.at, meddling.what.to_string()));
+    let touched = status.touched.iter().map(|touched| {
+        let (replica, judged) = (&touched.replica, touched.judged.name());
+        let text = format!("{replica} was {judged}, {},", touched.touch.words());
+        (touched.at, text)
+    });
+    let mut all: Vec<(Time, String)> = meddling.chain(touched).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter()
+        .map(|(at, text)| {
+            let ago = report::duration(Duration::from_secs(now.since(at).as_secs()));
+            format!("{text} {ago} ago")
+        })
+        .collect()
 }
 
 fn existing(replica: &ReplicaStatus, now: Time) -> Row {
@@ -84,6 +98,7 @@ fn existing(replica: &ReplicaStatus, now: Time) -> Row {
             .map(|deadline| remaining(deadline, now)),
         generation: Some(replica.generation.0),
         waiting_on: replica.waiting_on.as_ref().map(|on| on.describe(now)),
+        tainted: replica.tainted.clone(),
     }
 }
 
@@ -98,6 +113,7 @@ fn missing(name: &ServiceName, service: &ServiceStatus, now: Time) -> Row {
         ttl_remaining_seconds: None,
         generation: service.generation.map(|generation| generation.0),
         waiting_on: service.waiting_on.as_ref().map(|on| on.describe(now)),
+        tainted: None,
     }
 }
 
@@ -113,6 +129,7 @@ fn refused(unit: &ServiceName, why: &str) -> Row {
         ttl_remaining_seconds: None,
         generation: None,
         waiting_on: Some(why.to_owned()),
+        tainted: None,
     }
 }
 
@@ -138,6 +155,7 @@ fn has_ended(stage: Stage) -> bool {
         | Stage::Starting
         | Stage::Ready
         | Stage::Unready
+        | Stage::Tainted
         | Stage::Draining
         | Stage::Stopping => false,
     }

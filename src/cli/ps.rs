@@ -62,7 +62,7 @@ fn meddling(outside: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     if more > 0 {
         lines.push(format!(
-            "note: {more} more things were stopped or removed from outside: `phoenixd events`\n"
+            "note: {more} more things were done from outside: `phoenixd events`\n"
         ));
     }
     let newest = outside.iter().skip(more);
@@ -137,7 +137,11 @@ fn table(rows: &[Row]) -> String {
             report::escape(&row.service).into_owned(),
             text(&row.replica),
             short,
-            row.stage.clone(),
+            if row.tainted.is_some() {
+                row.stage.to_uppercase()
+            } else {
+                row.stage.clone()
+            },
             if row.ready { "yes" } else { "no" }.to_owned(),
             row.age_seconds.map_or("-".to_owned(), |age| {
                 report::duration(Duration::from_secs(age))
@@ -145,7 +149,10 @@ fn table(rows: &[Row]) -> String {
             row.ttl_remaining_seconds.map_or("-".to_owned(), left),
             row.generation
                 .map_or("-".to_owned(), |generation| generation.to_string()),
-            text(&row.waiting_on),
+            match (&row.tainted, &row.waiting_on) {
+                (Some(_), _) => text(&row.tainted),
+                (None, on) => text(on),
+            },
         ]);
     }
     for column in table.column_iter_mut() {

@@ -182,10 +182,10 @@ pub async fn supervise<E: Engine>(
         engine,
         identity,
         files,
+        state,
         stop,
         command,
         status,
-        ..
     } = around;
     announce(&ground.journal, &supervised, &identity);
 
@@ -225,6 +225,7 @@ pub async fn supervise<E: Engine>(
         engine,
         catalog: Arc::new(supervised.catalog),
         files: Arc::new(files),
+        evidence: state.evidence(),
         kept: None,
         world,
         journal: ground.journal.clone(),

@@ -96,6 +96,11 @@ pub enum WaitingOn {
     },
     /// The edge's word that it sends nothing more to it.
     Edge,
+    /// The edge's word that it sends nothing more to a tainted replica.
+    Switch {
+        /// It is frozen by then in any case.
+        until: Time,
+    },
     /// Its connections.
     Connections {
         /// How many are open.
@@ -167,6 +172,8 @@ pub enum Stage {
     Ready,
     /// It was ready and is not.
     Unready,
+    /// Something was done to it: out of rotation, frozen, recorded, and then removed.
+    Tainted,
     /// Out of rotation, its connections may end.
     Draining,
     /// Its process is being ended.
@@ -187,6 +194,7 @@ impl Stage {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Unready => "unready",
+            Self::Tainted => "tainted",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
             Self::Exited => "exited",
@@ -235,6 +243,9 @@ impl WaitingOn {
             }
             Self::Birth { replica } => format!("{replica} to be ready"),
             Self::Edge => "the edge to confirm the switch".to_owned(),
+            Self::Switch { until } => {
+                format!("the edge to confirm the switch, {} left", left(until))
+            }
             Self::Connections { open: 1, until } => {
                 format!("1 open connection, {} left", left(until))
             }
@@ -327,6 +338,7 @@ impl WaitingOn {
         match self {
             Self::Probe { until, .. }
             | Self::MinReady { until }
+            | Self::Switch { until }
             | Self::Connections { until, .. }
             | Self::Backoff { until, .. }
             | Self::Retry { until, .. } => Some(*until),

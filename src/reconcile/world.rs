@@ -11,7 +11,8 @@ use super::rotation;
 use super::service::Service;
 use super::{
     Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Failure,
-    FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
+    FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject, Time, Touch,
+    Touched,
 };
 use crate::spec::{
     ContainerId, NetworkName, ProjectName, ReplicaName, Serial, ServiceName, VolumeName,
@@ -43,6 +44,11 @@ pub struct World {
     /// What was looked at before this did not look for all of them.
     pub(super) depends_since: Time,
     pub(super) resources: BTreeMap<Resource, ResourceCall>,
+    /// What was done to replicas lately, and how much of it there ever was.
+    pub(super) touches: VecDeque<Touched>,
+    pub(super) touch_number: u64,
+    /// What was done to containers that were not seen yet.
+    pub(super) early: VecDeque<(ContainerId, Touch)>,
     pub(super) engine: EngineState,
     /// The engine was listed at least once.
     pub(super) listed: bool,
@@ -102,6 +108,9 @@ impl World {
             dependencies_at: Time::BOOT,
             depends_since: Time::BOOT,
             resources: BTreeMap::new(),
+            touches: VecDeque::new(),
+            touch_number: 0,
+            early: VecDeque::new(),
             engine: EngineState::Unlisted,
             listed: false,
             edge: EdgeReport::default(),
@@ -152,6 +161,11 @@ impl World {
             Event::Signalled { id } => {
                 self.signalled(now, &id);
                 return false;
+            }
+            Event::Touched { id, touch } => {
+                if !self.touched(now, &id, touch) {
+                    return false;
+                }
             }
             Event::Unreachable { error } => self.engine = EngineState::Unreachable(error),
             Event::Probed {
@@ -274,13 +288,20 @@ impl World {
             | Action::Compare { .. }
             | Action::Rename { .. }
             | Action::Look { .. }
+            | Action::Freeze { .. }
+            | Action::Capture { .. }
+            | Action::Destroy { .. }
             | Action::Stop { .. }
             | Action::Remove { .. } => {
+                self.seizure_began(action);
+                let is_destruction = matches!(action, Action::Destroy { .. });
                 let is_stop = matches!(action, Action::Stop { .. });
-                let is_removal = matches!(action, Action::Remove { .. });
+                let is_removal = matches!(action, Action::Remove { .. }) || is_destruction;
                 if let Some(replica) = self.subject_mut(action) {
                     replica.call = Some(action.name());
                     replica.removal_asked |= is_removal;
+                    replica.stop_asked |= is_destruction;
+                    replica.renamed |= matches!(action, Action::Rename { .. });
                     if is_stop {
                         replica.stop_asked = true;
                         replica.condemned.get_or_insert(reason.clone());
@@ -341,6 +362,7 @@ impl World {
         {
             service.begun = true;
         }
+        self.seizure_ended(action, &outcome);
         if let Some(replica) = self.subject_mut(action) {
             replica.call = None;
             if matches!(outcome, Outcome::Done(_)) {
@@ -474,6 +496,9 @@ fn resource_of(action: &Action) -> Option<Resource> {
         | Action::Rename { .. }
         | Action::Look { .. }
         | Action::Drain { .. }
+        | Action::Freeze { .. }
+        | Action::Capture { .. }
+        | Action::Destroy { .. }
         | Action::Stop { .. }
         | Action::Remove { .. } => None,
     }
