@@ -60,7 +60,8 @@ impl Planner<'_> {
                 .count(),
         )
         .unwrap_or(u32::MAX);
-        let tainted = cast.count(|role| matches!(role, Role::Tainted(_)));
+        let aside = |(replica, _): &&(&Replica, Role)| gives_its_place(replica, desired);
+        let aside = cast.members.iter().filter(aside).count();
         let wait = |on| Verdict::Wait(on);
         if let Some(why) = &service.objection {
             return wait(WaitingOn::Adoption { why: why.clone() });
@@ -69,7 +70,7 @@ impl Planner<'_> {
             return wait(on.clone());
         }
         // Each has its replacement at once, and no more than that: whoever taints every newborn fills no host.
-        let is_full = u32::try_from(tainted).unwrap_or(u32::MAX) > desired.live_limit();
+        let is_full = u32::try_from(aside).unwrap_or(u32::MAX) >= desired.live_limit().max(1);
         if is_full || live >= desired.live_limit() + desired.ahead() {
             return wait(WaitingOn::Surge {
                 limit: desired.live_limit(),

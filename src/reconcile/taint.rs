@@ -215,10 +215,10 @@ impl World {
             capture_over: false,
         });
         let was_leaving = replica.is_leaving();
-        let proven = self
-            .services
-            .get(&name.service)
-            .is_some_and(|service| replica.is_stable(&service.desired, now));
+        // One that a supervisor before this one made is no newborn.
+        let proven = !replica.made_here
+            || (self.services.get(&name.service))
+                .is_some_and(|service| replica.is_stable(&service.desired, now));
         if !proven && !was_leaving {
             self.failed(now, name, &format!("tainted: {words}"));
         }

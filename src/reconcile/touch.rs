@@ -61,7 +61,7 @@ pub struct ExecFacts {
 }
 
 /// What was done through the engine, by its event.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Door {
     /// `attach`: somebody reads and writes the process's own streams.
     Attach,

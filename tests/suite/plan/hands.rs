@@ -74,9 +74,20 @@ impl Scenario {
                 self.containers.insert(id.clone(), observed);
             }
             Action::Stop { subject, .. } => end(self.containers.get_mut(&subject.id).unwrap(), 0),
-            Action::Remove { subject } => drop(self.containers.remove(&subject.id)),
+            Action::Remove { subject } | Action::Destroy { subject } => {
+                drop(self.containers.remove(&subject.id));
+            }
+            Action::Freeze { id, .. } => {
+                self.containers.get_mut(id).unwrap().state = ContainerState::Paused;
+            }
             Action::Compare { id, .. } => return self.compare(id),
             Action::Rename { id, name, .. } => self.rename(id, name),
+            Action::Capture { .. } => {
+                if let Some(message) = self.captures_fail.clone() {
+                    let id = action.container().unwrap();
+                    return self.fails(id, FailureKind::Refused, message);
+                }
+            }
             Action::Look { .. } | Action::Drain { .. } => {}
         }
         Outcome::Done(
@@ -134,6 +145,7 @@ impl Scenario {
             state: ContainerState::Created,
             image: ImageId::new("sha256:0"),
             health: Health::Starting,
+            health_exec: None,
             started: None,
             kernel: Kernel::NotRunning,
             asked: Asked {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::Stream;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use phoenixd::adopt::{self, Examined, Value};
-use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Scope, read_value};
-use phoenixd::reconcile::{DependencySeen, Identity, Listing, Observed, Time};
+use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Part, Scope, read_value};
+use phoenixd::reconcile::{DependencySeen, ExecFacts, Identity, Listing, Observed, Time};
 use phoenixd::spec::{
     Attachment, ContainerId, FileDigest, FileMount, ImageFacts, ImageId, ImageRef, MountSource,
     NetworkName, NetworkSpec, ProjectName, ServiceName, VolumeName, VolumeSpec,
@@ -90,6 +90,8 @@ pub(super) enum Effect {
     Connect(ContainerId, NetworkName),
     Start(ContainerId),
     Remove(ContainerId),
+    Freeze(ContainerId),
+    Destroy(ContainerId),
     RemoveOriginal(ContainerId),
     Rename(ContainerId, String),
     CreateNetwork(NetworkName),
@@ -266,6 +268,7 @@ impl Shared {
             let hint = Hint {
                 id,
                 action: action.to_owned(),
+                exec: None,
             };
             self.subscribers.retain(|(about, subscriber)| {
                 let wants = match about {
@@ -333,6 +336,14 @@ impl Shared {
                     host.touched = Some("the volumes of an original".to_owned());
                 }
                 host.remove(id)?;
+            }
+            Effect::Freeze(id) => {
+                host.touch("pause", id, &project);
+                host.freeze(id)?;
+            }
+            Effect::Destroy(id) => {
+                host.touch("destroy", id, &project);
+                host.vanish(id);
             }
             Effect::RemoveOriginal(id) => {
                 host.touch("remove", id, &project);
@@ -486,6 +497,32 @@ impl Engine for SimEngine {
         self.call(Effect::RemoveOriginal(id.clone()))
             .await
             .map(drop)
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::Freeze(id.clone())).await.map(drop)
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::Destroy(id.clone())).await.map(drop)
+    }
+
+    /// Nobody executes anything here: touches are told as they are.
+    async fn exec(&self, _: &str) -> Result<Option<ExecFacts>, Error> {
+        self.ask(|_| None).await
+    }
+
+    async fn evidence(&self, id: &ContainerId) -> Vec<Part> {
+        let inspected = self.ask(|host| host.containers.contains_key(id)).await;
+        let content = match inspected {
+            Ok(true) => Ok(b"{}".to_vec()),
+            Ok(false) => Err("no such container".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        vec![Part {
+            name: "inspect.json",
+            content,
+        }]
     }
 
     async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
