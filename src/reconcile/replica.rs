@@ -61,6 +61,8 @@ pub(super) struct Replica {
     pub(super) routed: Routed,
     /// phoenixd gave it another name.
     pub(super) renamed: bool,
+    /// When a process was last started in it through the engine, for whomever.
+    pub(super) exec_at: Option<Time>,
     /// What was done to it.
     pub(super) touches: Vec<Touch>,
     /// It is not what was started any more, and never comes back.
@@ -137,6 +139,7 @@ impl Replica {
             signalled: None,
             routed: Routed::Never,
             renamed: false,
+            exec_at: None,
             touches: Vec::new(),
             taint: None,
         }

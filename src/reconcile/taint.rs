@@ -28,6 +28,13 @@ const TEXT: usize = 300;
 const ATTEMPTS: u32 = 3;
 /// How long the freeze waits for the edge to take over the table without the replica: what is frozen answers nobody.
 const FREEZE_WAITS: Duration = Duration::from_millis(250);
+/// How long after a process was started in it through the engine a container is not frozen. One that is frozen while that
+/// process only begins blocks the engine: no call about it is answered any more, its removal included (20.10.24, measured:
+/// `runc init` stands still in the frozen cgroup, and `runc exec` waits for it with the container's lock held). A start takes
+/// 50 to 100 ms.
+const EXEC_BEGINS: Duration = Duration::from_secs(1);
+/// How long the freeze waits for that in all: whoever goes on starting processes is captured as it runs.
+const FREEZE_GIVES_UP: Duration = Duration::from_secs(3);
 /// Between two looks at a container that the engine is removing.
 const PACE_REMOVING: Duration = Duration::from_secs(1);
 
@@ -125,6 +132,9 @@ impl World {
             }
             return false;
         };
+        if is_start_of_process(&touch) {
+            replica.exec_at = Some(now);
+        }
         let name = replica.name.clone();
         let is_known = replica.touches.iter().any(|known| known.is_same(&touch));
         if is_known || replica.touches.len() >= REMEMBERED {
@@ -311,6 +321,17 @@ impl Replica {
         self.taint.as_ref().is_some_and(|taint| taint.capture_over)
     }
 
+    /// It was not frozen yet, and can be. Where Docker starts a health check in it any moment can be the wrong one.
+    fn is_to_be_frozen(&self) -> bool {
+        let is_before = |taint: &Taint| !taint.freeze_over && taint.captures == 0;
+        self.taint.as_ref().is_some_and(is_before) && self.health_exec().is_none()
+    }
+
+    /// A process was just started in it through the engine.
+    fn may_begin_an_exec(&self, now: Time) -> bool {
+        self.exec_at.is_some_and(|at| now.since(at) < EXEC_BEGINS)
+    }
+
     /// phoenixd began to freeze it.
     fn is_frozen_by_us(&self) -> bool {
         self.taint.as_ref().is_some_and(|taint| taint.freezes > 0)
@@ -353,12 +374,12 @@ impl Planner<'_> {
                     })
                 };
             }
-            ContainerState::Running | ContainerState::Restarting if !taint.freeze_over => {
-                let until = taint.at + FREEZE_WAITS;
-                if self.edge_may_send(replica, service) && until > self.now {
-                    return Verdict::Wait(WaitingOn::Switch { until });
+            ContainerState::Running | ContainerState::Restarting if replica.is_to_be_frozen() => {
+                match self.before_freeze(replica, taint, service) {
+                    Some(on) => return Verdict::Wait(on),
+                    None if replica.may_begin_an_exec(self.now) => capture,
+                    None => Action::Freeze { replica: name, id },
                 }
-                Action::Freeze { replica: name, id }
             }
             ContainerState::Dead => Action::Remove { subject },
             ContainerState::Running
@@ -378,12 +399,46 @@ impl Planner<'_> {
         Verdict::Act(action, reason)
     }
 
+    /// What the freeze waits for, for a little while.
+    fn before_freeze(
+        &self,
+        replica: &Replica,
+        taint: &Taint,
+        service: Option<&Service>,
+    ) -> Option<WaitingOn> {
+        let until = taint.at + FREEZE_WAITS;
+        if self.edge_may_send(replica, service) && until > self.now {
+            let on = "the edge to confirm the switch";
+            return Some(WaitingOn::Freeze { on, until });
+        }
+        let until = replica.exec_at? + EXEC_BEGINS;
+        let on = "a process that was started in it to have begun";
+        (until > self.now && until <= taint.at + FREEZE_GIVES_UP)
+            .then_some(WaitingOn::Freeze { on, until })
+    }
+
     fn edge_may_send(&self, replica: &Replica, service: Option<&Service>) -> bool {
         match replica.routed {
             Routed::Never => false,
             Routed::In => service.is_some(),
             Routed::Out { epoch } => self.world.edge.epoch < epoch,
         }
+    }
+}
+
+/// Whether a process is just being started through the engine, a health check's included.
+fn is_start_of_process(touch: &Touch) -> bool {
+    match touch {
+        Touch::Exec(exec) => exec.facts.is_none(),
+        Touch::Intruder(intruder) => intruder.how == Entry::Shim,
+        Touch::Door(_)
+        | Touch::Program(_)
+        | Touch::Changed(_)
+        | Touch::Listens(_)
+        | Touch::Connected(_)
+        | Touch::Privileges(_)
+        | Touch::OutOfMemory
+        | Touch::ImageMoved => false,
     }
 }
 

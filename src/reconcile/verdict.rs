@@ -96,9 +96,11 @@ pub enum WaitingOn {
     },
     /// The edge's word that it sends nothing more to it.
     Edge,
-    /// The edge's word that it sends nothing more to a tainted replica.
-    Switch {
-        /// It is frozen by then in any case.
+    /// The moment in which a tainted replica can be frozen.
+    Freeze {
+        /// What has to be over.
+        on: &'static str,
+        /// It is over by then.
         until: Time,
     },
     /// Its connections.
@@ -243,9 +245,7 @@ impl WaitingOn {
             }
             Self::Birth { replica } => format!("{replica} to be ready"),
             Self::Edge => "the edge to confirm the switch".to_owned(),
-            Self::Switch { until } => {
-                format!("the edge to confirm the switch, {} left", left(until))
-            }
+            Self::Freeze { on, until } => format!("{on}, {} left", left(until)),
             Self::Connections { open: 1, until } => {
                 format!("1 open connection, {} left", left(until))
             }
@@ -338,7 +338,7 @@ impl WaitingOn {
         match self {
             Self::Probe { until, .. }
             | Self::MinReady { until }
-            | Self::Switch { until }
+            | Self::Freeze { until, .. }
             | Self::Connections { until, .. }
             | Self::Backoff { until, .. }
             | Self::Retry { until, .. } => Some(*until),

@@ -31,4 +31,5 @@ mod recycle;
 mod refused;
 mod second;
 mod side_by_side;
+mod taint;
 mod ttl;

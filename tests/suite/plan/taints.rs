@@ -52,11 +52,11 @@ fn what_was_touched_is_out_of_rotation_in_the_same_plan_and_replaced_at_once() {
     let routes = step.routes.unwrap();
     assert_eq!(routes.listeners.values().flatten().count(), 0);
     assert_snapshot!(scenario.live(secs(5)), @r"
-          0s freeze web-1: tainted: exec of `sh -i`
-          0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh -i`
-          0s capture web-1: tainted: exec of `sh -i`
-          0s start web-2: birth
-          0s destroy web-1: tainted: exec of `sh -i`
+    0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh -i`
+    0s start web-2: birth
+    1s freeze web-1: tainted: exec of `sh -i`
+    1s capture web-1: tainted: exec of `sh -i`
+    1s destroy web-1: tainted: exec of `sh -i`
     ");
     assert_eq!(scenario.routed(), "web-2");
     assert_snapshot!(judged(&scenario), @"web-1 tainted: exec of `sh -i`");
@@ -66,13 +66,42 @@ fn what_was_touched_is_out_of_rotation_in_the_same_plan_and_replaced_at_once() {
 fn a_freeze_waits_for_the_edge_and_not_for_long() {
     let mut scenario = serving();
     scenario.edge_works(false);
-    scenario.touched("web-1", exec("sh"));
+    scenario.touched("web-1", Touch::Door(Door::Attach));
     assert_snapshot!(scenario.live(secs(5)), @r"
-          0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh`
-          0s start web-2: birth
-       250ms freeze web-1: tainted: exec of `sh`
-       250ms capture web-1: tainted: exec of `sh`
-       250ms destroy web-1: tainted: exec of `sh`
+       0s create web-2 (generation 1): replaces web-1: tainted: attach to its streams
+       0s start web-2: birth
+    250ms freeze web-1: tainted: attach to its streams
+    250ms capture web-1: tainted: attach to its streams
+    250ms destroy web-1: tainted: attach to its streams
+    ");
+}
+
+#[test]
+fn nothing_is_frozen_while_a_process_only_begins_in_it() {
+    // Somebody starts one after the other: it is captured as it runs.
+    let mut scenario = serving();
+    let mut lines = Vec::new();
+    for _ in 0..10 {
+        if scenario.containers.values().any(|it| it.name == "p-web-1") {
+            scenario.touched("web-1", exec("sh"));
+        }
+        lines.push(scenario.live(std::time::Duration::from_millis(500)));
+    }
+    lines.retain(|line| !line.is_empty());
+    assert_snapshot!(lines.join("\n"), @r"
+    0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh`
+    0s start web-2: birth
+    0s capture web-1: tainted: exec of `sh`
+    0s destroy web-1: tainted: exec of `sh`
+    ");
+    // Docker's own health check may begin at any moment.
+    let mut scenario = checked();
+    scenario.touched("web-1", Touch::Door(Door::Attach));
+    assert_snapshot!(scenario.live(secs(5)), @r"
+    0s capture web-1: tainted: attach to its streams
+    0s create web-2 (generation 1): replaces web-1: tainted: attach to its streams
+    0s destroy web-1: tainted: attach to its streams
+    0s start web-2: birth
     ");
 }
 
@@ -177,11 +206,11 @@ fn evidence_that_cannot_be_had_keeps_nobody() {
     scenario.captures_fail = Some("the disk is full".to_owned());
     scenario.touched("web-1", exec("sh"));
     assert_snapshot!(scenario.live(secs(5)), @r"
-       0s freeze web-1: tainted: exec of `sh`
-       0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh`
-       0s capture web-1: tainted: exec of `sh`
-       0s start web-2: birth
-    250ms destroy web-1: tainted: exec of `sh`
+          0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh`
+          0s start web-2: birth
+          1s freeze web-1: tainted: exec of `sh`
+          1s capture web-1: tainted: exec of `sh`
+    1s 250ms destroy web-1: tainted: exec of `sh`
     ");
 }
 
@@ -194,9 +223,9 @@ fn it_is_seized_in_every_state() {
     scenario.live(secs(1));
     scenario.touched("web-1", exec("sh"));
     assert_snapshot!(scenario.live(secs(1)), @r"
-    0s freeze web-1: tainted: exec of `sh`
-    0s capture web-1: tainted: exec of `sh`
-    0s destroy web-1: tainted: exec of `sh`
+    1s freeze web-1: tainted: exec of `sh`
+    1s capture web-1: tainted: exec of `sh`
+    1s destroy web-1: tainted: exec of `sh`
     ");
     // Starting.
     let mut scenario = Scenario::of(web()).start();
@@ -204,11 +233,11 @@ fn it_is_seized_in_every_state() {
     scenario.live(secs(2));
     scenario.touched("web-1", exec("sh"));
     assert_snapshot!(scenario.live(secs(4)), @r"
-    0s freeze web-1: tainted: exec of `sh`
-    0s capture web-1: tainted: exec of `sh`
-    0s destroy web-1: tainted: exec of `sh`
-    1s create web-2 (generation 1): 0 of 1 replicas live
+    1s freeze web-1: tainted: exec of `sh`
+    1s create web-2 (generation 1): replaces web-1: tainted: exec of `sh`
+    1s capture web-1: tainted: exec of `sh`
     1s start web-2: birth
+    1s destroy web-1: tainted: exec of `sh`
     ");
     // During a down.
     let mut scenario = serving();
@@ -217,10 +246,10 @@ fn it_is_seized_in_every_state() {
     scenario.live(secs(1));
     scenario.touched("web-1", exec("sh"));
     assert_snapshot!(scenario.live(secs(1)), @r"
-    0s freeze web-1: tainted: exec of `sh`
-    0s capture web-1: tainted: exec of `sh`
-    0s destroy web-1: tainted: exec of `sh`
-    0s remove network p_default: `phoenixd down`
+    1s freeze web-1: tainted: exec of `sh`
+    1s capture web-1: tainted: exec of `sh`
+    1s destroy web-1: tainted: exec of `sh`
+    1s remove network p_default: `phoenixd down`
     ");
     // Its process ended before anything was done.
     let mut scenario = serving();
