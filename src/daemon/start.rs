@@ -244,8 +244,7 @@ pub async fn supervise<E: Engine>(
         told: Told::default(),
     };
     let ended = until_ended(supervisor, &mut tasks).await;
-    shutdown.cancel();
-    end_tasks(&mut tasks).await;
+    end_tasks(&shutdown, &mut tasks).await;
     close(&ground.journal).await;
     ended
 }
@@ -403,7 +402,8 @@ async fn close(journal: &Journal) {
 }
 
 /// Waits for the tasks; connections that are still open after a while are given up.
-async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
+async fn end_tasks(shutdown: &CancellationToken, tasks: &mut JoinSet<&'static str>) {
+    shutdown.cancel();
     let all = async {
         while let Some(joined) = tasks.join_next().await {
             name_of(joined);

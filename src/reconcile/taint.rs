@@ -381,7 +381,6 @@ impl Planner<'_> {
                     None => Action::Freeze { replica: name, id },
                 }
             }
-            ContainerState::Dead => Action::Remove { subject },
             ContainerState::Running
             | ContainerState::Paused
             | ContainerState::Restarting
@@ -394,7 +393,9 @@ impl Planner<'_> {
             ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => {
                 Action::Destroy { subject }
             }
-            ContainerState::Created | ContainerState::Exited { .. } => Action::Remove { subject },
+            ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Dead => {
+                Action::Remove { subject }
+            }
         };
         Verdict::Act(action, reason)
     }

@@ -61,7 +61,7 @@ fn evidence(journey: &Journey) -> Vec<PathBuf> {
         .path("state")
         .join(&journey.project)
         .join("evidence");
-    let entries = fs::read_dir(root).map(|entries| entries.flatten());
+    let entries = fs::read_dir(root).map(Iterator::flatten);
     let mut all: Vec<PathBuf> = entries
         .map(|entries| entries.map(|entry| entry.path()).collect())
         .unwrap_or_default();
@@ -224,7 +224,7 @@ fn a_health_check_each_second_never_taints() {
     assert_eq!(evidence(&journey), Vec::<PathBuf>::new());
     // The same program by somebody's hand.
     let victim = journey.running_ids().remove(0);
-    let body = json!({ "Cmd": ["/phoenixd", "--version"], "Privileged": true });
+    let body = json!({ "Cmd": ["/phoenixd", "--version"], "Tty": true });
     let made = journey
         .engine
         .must("POST", &format!("/containers/{victim}/exec"), Some(&body));

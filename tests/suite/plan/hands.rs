@@ -34,28 +34,7 @@ impl Scenario {
                     .retain(|network| !same(&network) || (is_doubled && !network.ours));
             }
             Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
-            Action::Create {
-                replica,
-                generation,
-                spec_hash,
-                image: _,
-                born_after,
-            } => {
-                let identity = Identity {
-                    replica: replica.clone(),
-                    generation: *generation,
-                    spec_hash: spec_hash.clone(),
-                    reach: None,
-                    adopted: false,
-                    born_after: born_after.clone(),
-                };
-                let mut observed = self.container(format!("p-{replica}"), Some(identity));
-                let desired = self.wanted.get(&replica.service).unwrap();
-                observed.files.clone_from(&desired.files);
-                let id = observed.id.clone();
-                self.containers.insert(id.clone(), observed);
-                return Outcome::Done(self.sight(&id));
-            }
+            Action::Create { .. } => return self.create(action),
             Action::Connect { id, network, .. } => {
                 self.containers
                     .get_mut(id)
@@ -82,9 +61,8 @@ impl Scenario {
             }
             Action::Compare { id, .. } => return self.compare(id),
             Action::Rename { id, name, .. } => self.rename(id, name),
-            Action::Capture { .. } => {
+            Action::Capture { id, .. } => {
                 if let Some(message) = self.captures_fail.clone() {
-                    let id = action.container().unwrap();
                     return self.fails(id, FailureKind::Refused, message);
                 }
             }
@@ -95,6 +73,33 @@ impl Scenario {
                 .container()
                 .map_or(Sight::Nothing, |id| self.sight(id)),
         )
+    }
+
+    fn create(&mut self, action: &Action) -> Outcome {
+        let Action::Create {
+            replica,
+            generation,
+            spec_hash,
+            image: _,
+            born_after,
+        } = action
+        else {
+            return Outcome::Done(Sight::Nothing);
+        };
+        let identity = Identity {
+            replica: replica.clone(),
+            generation: *generation,
+            spec_hash: spec_hash.clone(),
+            reach: None,
+            adopted: false,
+            born_after: born_after.clone(),
+        };
+        let mut observed = self.container(format!("p-{replica}"), Some(identity));
+        let desired = self.wanted.get(&replica.service).unwrap();
+        observed.files.clone_from(&desired.files);
+        let id = observed.id.clone();
+        self.containers.insert(id.clone(), observed);
+        Outcome::Done(self.sight(&id))
     }
 
     fn compare(&mut self, id: &ContainerId) -> Outcome {

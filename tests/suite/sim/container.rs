@@ -40,8 +40,8 @@ pub(super) struct Container {
     pub(super) touched_at: Option<Time>,
     /// A process that somebody started in it is there until then.
     pub(super) intruder_until: Option<Time>,
-    /// phoenixd froze it.
-    pub(super) frozen: bool,
+    /// phoenixd froze it, then.
+    pub(super) frozen_at: Option<Time>,
     /// A human or a fault of the engine had a hand in it.
     pub(super) meddled: bool,
     /// The name that it is to take over, as its marks say.

@@ -131,6 +131,11 @@ impl Judge {
         if self.calls.len() > self.calls_limit {
             self.fail(now, "I13", format!("{} calls at once", self.calls.len()));
         }
+        self.counts(now, action, reason);
+    }
+
+    /// No tight loop.
+    fn counts(&mut self, now: Time, action: &Action, reason: &Reason) {
         let strikes = self.strikes.len();
         let (times, bound) = match action {
             Action::Look { .. } => (&mut self.looks, 6000),

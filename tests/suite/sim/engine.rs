@@ -295,33 +295,40 @@ impl Shared {
             .push((at, Happening::Late(Box::new(effect))));
     }
 
+    fn create(&mut self, effect: &Effect) -> Result<ContainerId, Refusal> {
+        let Effect::Create {
+            name,
+            identity,
+            image,
+            network,
+            volumes,
+            marked,
+            files,
+        } = effect
+        else {
+            return Err(Refusal::Refused("it is no create".to_owned()));
+        };
+        let host = &mut self.host;
+        host.mutations += 1;
+        let mut draft = host.draft(name.clone(), Some(Identity::clone(identity)));
+        draft
+            .networks
+            .extend(network.iter().map(|network| (network.clone(), None)));
+        draft.volumes.clone_from(volumes);
+        draft.marked.clone_from(marked);
+        draft.files.clone_from(files);
+        draft.image = image.clone().unwrap_or(draft.image);
+        let id = host.create(draft)?;
+        self.births.push_back(id.clone());
+        Ok(id)
+    }
+
     /// Does it, now.
     pub(super) fn effect(&mut self, effect: &Effect) -> Result<Option<ContainerId>, Refusal> {
         let project = self.project.clone();
         let host = &mut self.host;
         match effect {
-            Effect::Create {
-                name,
-                identity,
-                image,
-                network,
-                volumes,
-                marked,
-                files,
-            } => {
-                host.mutations += 1;
-                let mut draft = host.draft(name.clone(), Some(Identity::clone(identity)));
-                draft
-                    .networks
-                    .extend(network.iter().map(|network| (network.clone(), None)));
-                draft.volumes.clone_from(volumes);
-                draft.marked.clone_from(marked);
-                draft.files.clone_from(files);
-                draft.image = image.clone().unwrap_or(draft.image);
-                let id = host.create(draft)?;
-                self.births.push_back(id.clone());
-                return Ok(Some(id));
-            }
+            Effect::Create { .. } => return self.create(effect).map(Some),
             Effect::Connect(id, network) => {
                 host.touch("connect", id, &project);
                 host.connect(id, network)?;

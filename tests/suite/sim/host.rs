@@ -207,7 +207,7 @@ impl Host {
             quality,
             touched_at: None,
             intruder_until: None,
-            frozen: false,
+            frozen_at: None,
             meddled: false,
             marked: None,
             compose: None,
@@ -408,12 +408,13 @@ impl Host {
 
     /// Its processes are frozen.
     pub(super) fn freeze(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let now = self.now;
         let Some(container) = self.containers.get_mut(id) else {
             return Err(Refusal::NotFound("no such container".to_owned()));
         };
         match container.state {
             ContainerState::Running | ContainerState::Paused => {
-                container.frozen = true;
+                container.frozen_at = Some(now);
                 container.state = ContainerState::Paused;
                 self.hints.push((id.clone(), "pause"));
                 Ok(())

@@ -241,16 +241,7 @@ impl Sim {
                 let before = self.shell.as_ref().and_then(|shell| shell.routes.clone());
                 route_to_tainted(before.as_deref(), &mut step);
             }
-            Some(Mutant::SkipTheCapture) => {
-                for planned in &mut step.actions {
-                    if let Action::Capture { replica, id } = &planned.action {
-                        let (id, replica) = (id.clone(), Some(replica.clone()));
-                        planned.action = Action::Destroy {
-                            subject: Subject { id, replica },
-                        };
-                    }
-                }
-            }
+            Some(Mutant::SkipTheCapture) => skip_the_capture(&mut step),
             Some(Mutant::ForgetTheFreeze) => {
                 step.actions
                     .retain(|planned| !matches!(planned.action, Action::Freeze { .. }));
@@ -389,6 +380,17 @@ fn route_to_unready(wanted: &BTreeMap<ServiceName, Desired>, step: &mut Step) {
                     address: target.address,
                 });
             }
+        }
+    }
+}
+
+fn skip_the_capture(step: &mut Step) {
+    for planned in &mut step.actions {
+        if let Action::Capture { replica, id } = &planned.action {
+            let (id, replica) = (id.clone(), Some(replica.clone()));
+            planned.action = Action::Destroy {
+                subject: Subject { id, replica },
+            };
         }
     }
 }

@@ -159,7 +159,11 @@ impl Judge {
                 let text = format!("{} is tainted and in rotation", backend.replica);
                 self.fail(now, "I2", text);
             }
-            if host.containers.get(id).is_some_and(|it| it.frozen) {
+            if host
+                .containers
+                .get(id)
+                .is_some_and(|it| it.frozen_at.is_some())
+            {
                 let text = format!("{} was frozen and is in rotation again", backend.replica);
                 self.fail(now, "I4", text);
             }
