@@ -2,6 +2,8 @@
 //!
 //! Not here: whether a touch is a taint (`reconcile`).
 
+use std::path::Path;
+
 use tracing::warn;
 
 use super::Catalog;
@@ -12,8 +14,6 @@ use super::supervise::Supervisor;
 use super::watch::now;
 use crate::docker::{Engine, Hint};
 use crate::reconcile::{Action, Door, Exec, Failure, FailureKind, Judged, Outcome, Status, Touch};
-
-use std::path::Path;
 
 /// What a hint says was done to the container; nothing for what only looks, and for what phoenixd asks about by itself.
 /// The names are those of moby v20.10.24 to v28.5.2 (`daemon/events`).
@@ -88,5 +88,64 @@ impl<E: Engine> Supervisor<E> {
         }
         let last = status.touched.last().map(|touched| touched.number);
         self.told.touches = self.told.touches.max(last.unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::ContainerId;
+
+    fn touch(action: &str) -> Option<Touch> {
+        touch_of(&Hint {
+            id: ContainerId::new("c"),
+            action: action.to_owned(),
+            exec: Some("e".to_owned()),
+        })
+    }
+
+    #[test]
+    fn what_is_done_by_hand_is_a_touch_and_what_only_looks_is_none() {
+        let exec = |command: &str| {
+            Some(Touch::Exec(Exec {
+                id: "e".to_owned(),
+                command: command.to_owned(),
+                facts: None,
+            }))
+        };
+        assert_eq!(touch("exec_create: sh -c a: b"), exec("sh -c a: b"));
+        assert_eq!(touch("exec_start: sh"), exec("sh"));
+        assert_eq!(touch("oom"), Some(Touch::OutOfMemory));
+        for (action, door) in [
+            ("attach", Door::Attach),
+            ("extract-to-dir", Door::CopyIn),
+            ("archive-path", Door::CopyOut),
+            ("export", Door::Export),
+            ("commit", Door::Commit),
+            ("update", Door::Update),
+            ("rename", Door::Rename),
+            ("pause", Door::Pause),
+            ("unpause", Door::Pause),
+            ("checkpoint", Door::Checkpoint),
+        ] {
+            assert_eq!(touch(action), Some(Touch::Door(door)), "{action}");
+        }
+        for action in [
+            "create",
+            "start",
+            "die",
+            "kill",
+            "stop",
+            "destroy",
+            "top",
+            "resize",
+            "detach",
+            "exec_die",
+            "exec_detach: x",
+            "health_status: healthy",
+            "",
+        ] {
+            assert_eq!(touch(action), None, "{action}");
+        }
     }
 }

@@ -270,3 +270,34 @@ fn a_supervisor_killed_after_the_freeze_leaves_the_rest_to_the_next_one() {
     assert_eq!(evidence(&journey).len(), 1);
     journey.run(&["events"]).success();
 }
+
+/// From the begin of the first call of an exec until the table without the replica is published, by the supervisor's log.
+#[test]
+fn an_exec_is_noticed_within_a_quarter_of_a_second() {
+    let journey = Journey::of_web(1, "", "backoff: { base: 100ms, cap: 1s }");
+    let mut supervisor = journey.up_ready(1);
+    let mut took = Vec::new();
+    for round in 1..=20 {
+        let id = journey.running_ids().remove(0);
+        let began = phoenixd::clock::wall_now();
+        exec(&journey, &id);
+        await_gone(&journey, &id);
+        supervisor.await_ready(1);
+        let log = journey.log();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| {
+                line.contains("tainted: exec")
+                    && line.contains("WARN")
+                    && !line.contains("birth failed")
+            })
+            .collect();
+        assert_eq!(lines.len(), round, "{log}");
+        let at = lines[round - 1].split(' ').next().unwrap_or_default();
+        let at: jiff::Timestamp = at.parse().expect("a time");
+        took.push(Duration::try_from(at.duration_since(began)).expect("after it"));
+    }
+    took.sort();
+    println!("noticed after {took:?}");
+    assert!(took[10] < Duration::from_millis(250), "{took:?}");
+}
