@@ -198,6 +198,11 @@ impl StateDir {
         self.dir.join("files.key")
     }
 
+    /// Where the evidence of tainted replicas is kept.
+    pub fn evidence(&self) -> PathBuf {
+        self.dir.join("evidence")
+    }
+
     /// The project's journal.
     pub fn journal(&self) -> PathBuf {
         self.dir.join("journal.jsonl")

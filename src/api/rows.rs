@@ -49,14 +49,7 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             .filter(|replica| replica.is_unverified())
             .map(|replica| replica.replica.to_string())
             .collect(),
-        outside: status
-            .outside
-            .iter()
-            .map(|meddling| {
-                let ago = report::duration(Duration::from_secs(now.since(meddling.at).as_secs()));
-                format!("{} {ago} ago", meddling.what)
-            })
-            .collect(),
+        outside: outside(status, now),
         services: status
             .services
             .iter()
@@ -69,6 +62,27 @@ pub fn status_body(about: &About, snapshot: &Snapshot, now: Time) -> StatusBody 
             uptime_seconds: now.since(about.started_at).as_secs(),
         },
     }
+}
+
+/// What somebody else did, the oldest first.
+fn outside(status: &Status, now: Time) -> Vec<String> {
+    let meddling = status
+        .outside
+        .iter()
+        .map(|meddling| (meddling.at, meddling.what.to_string()));
+    let touched = status.touched.iter().map(|touched| {
+        let (replica, judged) = (&touched.replica, touched.judged.name());
+        let text = format!("{replica} was {judged}, {},", touched.touch.words());
+        (touched.at, text)
+    });
+    let mut all: Vec<(Time, String)> = meddling.chain(touched).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter()
+        .map(|(at, text)| {
+            let ago = report::duration(Duration::from_secs(now.since(at).as_secs()));
+            format!("{text} {ago} ago")
+        })
+        .collect()
 }
 
 fn existing(replica: &ReplicaStatus, now: Time) -> Row {
@@ -88,6 +102,7 @@ fn existing(replica: &ReplicaStatus, now: Time) -> Row {
             .waiting_on
             .as_ref()
             .map(|on| text(&on.describe(now))),
+        tainted: replica.tainted.as_deref().map(text),
     }
 }
 
@@ -105,6 +120,7 @@ fn missing(name: &ServiceName, service: &ServiceStatus, now: Time) -> Row {
             .waiting_on
             .as_ref()
             .map(|on| text(&on.describe(now))),
+        tainted: None,
     }
 }
 
@@ -120,6 +136,7 @@ fn refused(unit: &ServiceName, why: &str) -> Row {
         ttl_remaining_seconds: None,
         generation: None,
         waiting_on: Some(text(why)),
+        tainted: None,
     }
 }
 
@@ -154,6 +171,7 @@ fn has_ended(stage: Stage) -> bool {
         | Stage::Starting
         | Stage::Ready
         | Stage::Unready
+        | Stage::Tainted
         | Stage::Draining
         | Stage::Stopping => false,
     }

@@ -78,6 +78,9 @@ pub struct Row {
     pub generation: Option<u64>,
     /// What it waits for, for people.
     pub waiting_on: Option<String>,
+    /// What was done to it, so that it is not what was started any more, for people.
+    #[serde(default)]
+    pub tainted: Option<String>,
 }
 
 /// One service.

@@ -283,6 +283,7 @@ fn told(stage: Stage) -> Option<&'static str> {
         Stage::Starting => Some("rises"),
         Stage::Ready => Some("is ready, and takes traffic"),
         Stage::Unready => Some("is not ready any more"),
+        Stage::Tainted => Some("was touched: frozen, recorded, and then removed"),
         Stage::Draining => Some("leaves: no new connections"),
         Stage::Stopping => Some("is asked to end"),
         Stage::Exited => Some("has ended"),

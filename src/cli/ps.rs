@@ -72,7 +72,7 @@ fn meddling(outside: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     if more > 0 {
         lines.push(format!(
-            "note: {more} more things were stopped or removed from outside: `phoenixd events`\n"
+            "note: {more} more things were done from outside: `phoenixd events`\n"
         ));
     }
     let newest = outside.iter().skip(more);
@@ -169,7 +169,7 @@ fn table(rows: &[Row]) -> String {
             report::brief(&row.service, TEXT),
             text(&row.replica),
             short,
-            report::brief(&row.stage, TEXT),
+            report::brief(&stage(row), TEXT),
             if row.ready { "yes" } else { "no" }.to_owned(),
             row.age_seconds.map_or("-".to_owned(), |age| {
                 report::duration(Duration::from_secs(age))
@@ -177,7 +177,10 @@ fn table(rows: &[Row]) -> String {
             row.ttl_remaining_seconds.map_or("-".to_owned(), left),
             row.generation
                 .map_or("-".to_owned(), |generation| generation.to_string()),
-            text(&row.waiting_on),
+            match (&row.tainted, &row.waiting_on) {
+                (Some(_), _) => text(&row.tainted),
+                (None, on) => text(on),
+            },
         ]);
     }
     for column in table.column_iter_mut() {
@@ -188,6 +191,15 @@ fn table(rows: &[Row]) -> String {
         .map(|line| line.trim_end().to_owned())
         .collect();
     lines.join("\n") + "\n"
+}
+
+/// Where it is in its life; one that was tainted stands out.
+fn stage(row: &Row) -> String {
+    if row.tainted.is_some() {
+        row.stage.to_uppercase()
+    } else {
+        row.stage.clone()
+    }
 }
 
 fn left(seconds: i64) -> String {

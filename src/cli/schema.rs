@@ -32,6 +32,7 @@ fn schema() -> String {
         ("Phoenix", &settings),
         ("ProbeSettings", &ProbeSettings::defaults()),
         ("Backoff", &Backoff::defaults()),
+        ("Network", &Network::defaults()),
     ] {
         for (name, default) in defaults {
             let pointer = format!("/$defs/{definition}/properties/{name}");
@@ -63,6 +64,10 @@ impl Settings {
             spec::Overdue::Keep => "keep",
             spec::Overdue::Stop => "stop",
         };
+        let on_taint = match phoenix.on_taint {
+            spec::OnTaint::Replace => "replace",
+            spec::OnTaint::Report => "report",
+        };
         vec![
             ("ttl", span(phoenix.ttl)),
             ("jitter", jitter),
@@ -71,6 +76,7 @@ impl Settings {
             ("overdue", overdue.into()),
             ("identity", phoenix.identity.into()),
             ("pull", "pinned".into()),
+            ("on_taint", on_taint.into()),
         ]
     }
 }
@@ -86,6 +92,13 @@ impl ProbeSettings {
             ("min_ready", span(probe.min_ready)),
             ("deadline", span(probe.deadline)),
         ]
+    }
+}
+
+impl Network {
+    fn defaults() -> Values {
+        let network = spec::Phoenix::default().network;
+        vec![("enforce", network.enforce.into())]
     }
 }
 
@@ -162,6 +175,32 @@ struct Settings {
     identity: Option<bool>,
     /// Which image a replica is born from.
     pull: Option<Pull>,
+    /// What happens to a replica that was touched: by an exec, a copy, an attach, a foreign process.
+    on_taint: Option<OnTaint>,
+    /// The sockets that a replica may have. What is not declared at all is not looked at.
+    network: Option<Network>,
+}
+
+/// What happens to a replica that was touched.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum OnTaint {
+    /// It leaves the rotation at once, is frozen, recorded and replaced.
+    Replace,
+    /// It is recorded, and serves on.
+    Report,
+}
+
+/// The sockets that a replica may have.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Network {
+    /// Ports that it may listen on, besides those of `ports` and the one that is probed.
+    listen: Option<OneOrMany<Port>>,
+    /// Whom it may be connected to: addresses or networks, each with a port.
+    connect: Option<OneOrMany<Peers>>,
+    /// What is not declared taints; else it is only told.
+    enforce: Option<bool>,
 }
 
 /// How readiness is asked for.
@@ -291,6 +330,44 @@ impl JsonSchema for Jitter {
             "description": "`10%` of the TTL, up to 50 %, or a duration.",
             "pattern": "^(\\d{1,2}(\\.\\d)? *%|( *\\d+(\\.\\d+)? *[a-zµ]+ *)+)$",
             "examples": ["10%", "5m"],
+        })
+    }
+}
+
+/// A port that is listened on.
+struct Port;
+
+impl JsonSchema for Port {
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "description": "A port, of TCP or with `/udp`.",
+            "pattern": "^\\d{1,5}(/(tcp|udp))?$",
+            "minimum": 1,
+            "maximum": 65535,
+            "examples": ["8080", "9090/udp"],
+        })
+    }
+}
+
+/// Peers that are connected to.
+struct Peers;
+
+impl JsonSchema for Peers {
+    fn schema_name() -> Cow<'static, str> {
+        "Peers".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "An address or a network, IPv6 in brackets, with a port, of TCP or with `/udp`.",
+            "pattern": "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\])(/\\d{1,3})?:\\d{1,5}(/(tcp|udp))?$",
+            "examples": ["10.0.0.0/8:5432", "[2001:db8::]/32:443", "192.0.2.1:53/udp"],
         })
     }
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::bind::{At, Pair};
 use super::problems::Problems;
 use super::suggest;
-use crate::spec::{Allow, Jitter, Overdue, Phoenix, Place, ProbeKind};
+use crate::spec::{Allow, Jitter, Listen, OnTaint, Overdue, Peers, Phoenix, Place, ProbeKind};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "ttl", "jitter", "probe", "drain", "surge", "overdue", "backoff", "allow", "identity", "pull",
+    "on_taint", "network",
 ];
 /// Settings of the design that are still to come.
-const NOT_YET: [&str; 4] = ["on_taint", "keep", "network", "edge"];
+const NOT_YET: [&str; 2] = ["keep", "edge"];
 const PROBE_KEYS: [&str; 11] = [
     "http",
     "tcp",
@@ -133,6 +134,8 @@ impl Settings {
                 let word = value.one_of(&["pinned", "latest"], out);
                 self.pull_latest = word == Some("latest");
             }
+            "on_taint" => set(&mut phoenix.on_taint, on_taint(value, out)),
+            "network" => self.network(value, out),
             "probe" => self.probe(value, out),
             "backoff" => self.backoff(value, out),
             _ if level == Level::Project => out.error_at(
@@ -241,6 +244,22 @@ impl Settings {
         }
     }
 
+    fn network(&mut self, at: &At<'_>, out: &mut Problems) {
+        for pair in at
+            .fields(&["listen", "connect", "enforce"], out)
+            .unwrap_or_default()
+        {
+            self.remember(".network", &pair);
+            let (network, value) = (&mut self.phoenix.network, &pair.value);
+            match pair.key {
+                _ if value.is_null() => {}
+                "listen" => set(&mut network.listen, listen(value, out).map(Some)),
+                "connect" => set(&mut network.connect, connect(value, out).map(Some)),
+                _ => set(&mut network.enforce, value.boolean(out)),
+            }
+        }
+    }
+
     /// Jitter takes at most half of a life; known only when both are.
     fn check_jitter(&self, at: &At<'_>, out: &mut Problems) {
         let Jitter::Span(span) = self.phoenix.jitter else {
@@ -314,6 +333,47 @@ fn overdue(at: &At<'_>, out: &mut Problems) -> Option<Overdue> {
             Overdue::Keep
         }
     })
+}
+
+fn on_taint(at: &At<'_>, out: &mut Problems) -> Option<OnTaint> {
+    at.one_of(&["replace", "report"], out).map(|word| {
+        if word == "report" {
+            OnTaint::Report
+        } else {
+            OnTaint::Replace
+        }
+    })
+}
+
+fn listen(at: &At<'_>, out: &mut Problems) -> Option<Vec<Listen>> {
+    let mut ports = Vec::new();
+    for (text, item) in at.text_or_texts(out)? {
+        match Listen::parse(text) {
+            Some(port) => ports.push(port),
+            None => item.invalid(
+                format!("`{text}` is not a port"),
+                "write `8080`, or `9090/udp`",
+                out,
+            ),
+        }
+    }
+    Some(ports)
+}
+
+fn connect(at: &At<'_>, out: &mut Problems) -> Option<Vec<Peers>> {
+    let mut peers = Vec::new();
+    for (text, item) in at.text_or_texts(out)? {
+        match Peers::parse(text) {
+            Some(of) => peers.push(of),
+            None => item.invalid(
+                format!("`{text}` is not an address or a network with a port"),
+                "write `10.0.0.0/8:5432`, `[2001:db8::]/32:443` or `192.0.2.1:53/udp`; a name is not an address: it may lead to \
+                 another one at any time",
+                out,
+            ),
+        }
+    }
+    Some(peers)
 }
 
 fn allow(at: &At<'_>, out: &mut Problems) -> Option<BTreeSet<Allow>> {

@@ -85,6 +85,9 @@ pub(super) async fn execute_telling<E: Engine>(
             | Action::Compare { .. }
             | Action::Rename { .. }
             | Action::Look { .. }
+            | Action::Freeze { .. }
+            | Action::Capture { .. }
+            | Action::Destroy { .. }
             | Action::Stop { .. }
             | Action::Remove { .. } => match action.container() {
                 Some(id) => look(engine, id, now)
@@ -155,10 +158,16 @@ async fn call<E: Engine>(
             network,
         } => connect(engine, catalog, (replica, id), network).await,
         Action::Start { id, .. } => engine.start(id).await,
+        Action::Freeze { id, .. } => engine.pause(id).await,
+        Action::Destroy { subject } => engine.destroy(&subject.id).await,
         Action::Stop { subject, grace } => engine.stop(&subject.id, *grace).await,
         Action::Remove { subject } => remove(engine, subject).await,
         Action::Rename { id, name, .. } => engine.rename(id, name).await,
-        Action::Look { .. } | Action::Drain { .. } | Action::Compare { .. } => Ok(()),
+        // What is written down of it is the caller's (`evidence`).
+        Action::Capture { .. }
+        | Action::Look { .. }
+        | Action::Drain { .. }
+        | Action::Compare { .. } => Ok(()),
     }
     .map(|()| None)
 }

@@ -1,6 +1,7 @@
 //! Joins the rooms: the loop, the executor, startup, shutdown. Decides nothing.
 
 mod adopt;
+mod evidence;
 mod execute;
 mod file_key;
 mod files;
@@ -13,6 +14,7 @@ mod resolve;
 mod start;
 mod supervise;
 mod threads;
+mod touched;
 mod watch;
 
 pub use adopt::{Adoption, Origin, Refused, discover};

@@ -1,9 +1,11 @@
 //! What goes into the journal, and how it is worded.
 
+use super::evidence::Evidence;
 use crate::adopt::{Comparison, Difference, Verdict};
 use crate::journal::{Kind, Record};
 use crate::reconcile::{
-    Action, Command, ContainerState, Event, Meddled, Outcome, Reason, Sight, World,
+    Action, Command, ContainerState, Event, Judged, Meddled, Outcome, Reason, Sight, Touch,
+    Touched, World,
 };
 use crate::spec::{ReplicaName, ServiceName};
 
@@ -63,6 +65,7 @@ pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
         Event::Wanted(_)
         | Event::Refused(_)
         | Event::Signalled { .. }
+        | Event::Touched { .. }
         | Event::Listed { .. }
         | Event::Journal { .. }
         | Event::Dependencies { .. }
@@ -98,6 +101,54 @@ pub(super) fn meddled(what: &Meddled) -> Record {
         Meddled::NetworkRemoved(name) => seen.detail("network", name.as_str()).outcome(removed),
         Meddled::VolumeRemoved(name) => seen.detail("volume", name.as_str()).outcome(removed),
     }
+}
+
+/// Something was done to a replica.
+pub(super) fn touched(touched: &Touched) -> Record {
+    let kind = match touched.judged {
+        Judged::Taint => Kind::Tainted,
+        Judged::Report => Kind::Seen,
+    };
+    let record = of_replica(Record::new(kind), &touched.replica)
+        .container(&touched.id)
+        .reason(touched.touch.words())
+        .outcome(touched.judged.name());
+    match &touched.touch {
+        Touch::Exec(exec) => {
+            let record = record
+                .detail("exec", exec.id.as_str())
+                .detail("command", exec.command.as_str());
+            match &exec.facts {
+                Some(facts) => record
+                    .detail("user", facts.user.as_str())
+                    .detail("privileged", facts.privileged)
+                    .detail("tty", facts.tty)
+                    .detail("stdin", facts.stdin),
+                None => record,
+            }
+        }
+        Touch::Intruder(intruder) => record
+            .detail("pid", intruder.pid)
+            .detail("command", intruder.command.as_str()),
+        Touch::Program(program) => record
+            .detail("pid", program.pid)
+            .detail("program", program.path.as_str()),
+        Touch::Door(_)
+        | Touch::Changed(_)
+        | Touch::Listens(_)
+        | Touch::Connected(_)
+        | Touch::Privileges(_)
+        | Touch::OutOfMemory
+        | Touch::ImageMoved => record,
+    }
+}
+
+/// Where the evidence is, and its digest.
+pub(super) fn with_evidence(record: Record, evidence: &Evidence) -> Record {
+    record
+        .detail("evidence", evidence.directory.display().to_string())
+        .detail("sha256", evidence.digest.as_str())
+        .detail("missing", evidence.missing.clone())
 }
 
 fn of_replica(record: Record, replica: &ReplicaName) -> Record {
@@ -172,6 +223,9 @@ fn about(kind: Kind, action: &Action) -> Record {
         Action::Start { .. }
         | Action::Look { .. }
         | Action::Drain { .. }
+        | Action::Freeze { .. }
+        | Action::Capture { .. }
+        | Action::Destroy { .. }
         | Action::Stop { .. }
         | Action::Remove { .. } => record,
     }

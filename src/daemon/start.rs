@@ -236,6 +236,7 @@ pub async fn supervise<E: Engine>(
         catalog: Arc::new(supervised.catalog),
         guarded: Guarded::new(&state.dir, files.directory()),
         files: Arc::new(files),
+        evidence: state.evidence(),
         kept: None,
         world,
         journal: ground.journal.clone(),
@@ -256,8 +257,7 @@ pub async fn supervise<E: Engine>(
         told: Told::default(),
     };
     let ended = until_ended(supervisor, &mut tasks).await;
-    shutdown.cancel();
-    end_tasks(&mut tasks).await;
+    end_tasks(&shutdown, &mut tasks).await;
     close(&ground.journal, ground.heads).await;
     ended
 }
@@ -435,7 +435,8 @@ async fn close(journal: &Journal, heads: Option<Exporter>) {
 }
 
 /// Waits for the tasks; connections that are still open after a while are given up.
-async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
+async fn end_tasks(shutdown: &CancellationToken, tasks: &mut JoinSet<&'static str>) {
+    shutdown.cancel();
     let all = async {
         while let Some(joined) = tasks.join_next().await {
             name_of(joined);

@@ -3,6 +3,7 @@
 //! Every action is in the journal before its call, and its outcome after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::evidence::Evidence;
 use super::execute::execute_telling;
 use super::guarded::Guarded;
 use super::watch::now;
-use super::{Catalog, FileStore, record};
+use super::{Catalog, FileStore, record, touched};
 use crate::adopt::Comparison;
 use crate::api::{CommandRequest, Snapshot};
 use crate::clock;
@@ -54,6 +56,8 @@ pub(super) struct Supervisor<E> {
     pub(super) engine: Arc<E>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) files: Arc<FileStore>,
+    /// Where the evidence of tainted replicas is kept.
+    pub(super) evidence: PathBuf,
     /// The copies that everything else was removed beside.
     pub(super) kept: Option<BTreeSet<FileDigest>>,
     pub(super) world: World,
@@ -87,6 +91,8 @@ pub(super) struct Called {
     cut: Option<u64>,
     /// What a comparison found.
     compared: Option<Comparison>,
+    /// What was captured of a tainted replica.
+    evidence: Option<Evidence>,
 }
 
 /// Awaits a call; of a stop that outlasts its grace it counts the connections that end with it. Docker counts whole
@@ -124,6 +130,8 @@ pub(super) struct Told {
     overdue: BTreeSet<ReplicaName>,
     unverified: BTreeSet<ReplicaName>,
     meddling: BTreeSet<Meddling>,
+    /// The number of the last touch that was told.
+    pub(super) touches: u64,
     journal_fails: bool,
     kernel_unavailable: bool,
 }
@@ -332,6 +340,7 @@ impl<E: Engine> Supervisor<E> {
         let catalog = Arc::clone(&self.catalog);
         let files = Arc::clone(&self.files);
         let edge = self.edge.clone();
+        let evidence = self.evidence.clone();
         self.calls.spawn(async move {
             // The intent is durable before the call; that of a start is its create's. What may be begun
             // while the journal cannot be written is the plan's to say; here it goes on: Docker is the state.
@@ -339,6 +348,17 @@ impl<E: Engine> Supervisor<E> {
                 && !matches!(action, Action::Start { .. } | Action::Connect { .. })
             {
                 drop(receipt.durable().await);
+            }
+            if matches!(action, Action::Capture { .. }) {
+                let (outcome, evidence) =
+                    touched::capture(&*engine, &catalog, &evidence, &action).await;
+                return Called {
+                    action,
+                    outcome,
+                    cut: None,
+                    compared: None,
+                    evidence,
+                };
             }
             let mut compared = None;
             let write = |file: &FileMount| files.write(file);
@@ -349,6 +369,7 @@ impl<E: Engine> Supervisor<E> {
                 outcome,
                 cut,
                 compared,
+                evidence: None,
             }
         });
     }
@@ -359,6 +380,7 @@ impl<E: Engine> Supervisor<E> {
             outcome,
             cut,
             compared,
+            evidence,
         } = match joined {
             Ok(ended) => ended,
             // A panic is a bug: end loudly, replicas stay, the next supervisor finds everything again.
@@ -380,11 +402,14 @@ impl<E: Engine> Supervisor<E> {
             }
         }
         if !matches!((&action, &outcome), (Action::Look { .. }, Outcome::Done(_))) {
-            let record = record::ended(&action, &outcome);
-            self.journal.note(match cut {
-                Some(cut) => record.detail("connections_cut", cut),
-                None => record,
-            });
+            let mut record = record::ended(&action, &outcome);
+            if let Some(cut) = cut {
+                record = record.detail("connections_cut", cut);
+            }
+            if let Some(evidence) = &evidence {
+                record = record::with_evidence(record, evidence);
+            }
+            self.journal.note(record);
         }
         if let Some(cut) = cut.filter(|cut| *cut > 0) {
             warn!(action = %action, connections = cut, "the grace is over: connections are cut");
@@ -522,6 +547,7 @@ impl<E: Engine> Supervisor<E> {
             }
         }
         self.tell_meddling(&status.outside);
+        self.tell_touches(status);
         let failing = &status.journal_error;
         if failing.is_some() != self.told.journal_fails {
             self.told.journal_fails = failing.is_some();

@@ -14,9 +14,10 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::touched::touch_of;
 use crate::clock;
 use crate::docker::{Engine, Error, Hint, Scope};
-use crate::reconcile::{Event, Time};
+use crate::reconcile::{Event, Exec, Time, Touch};
 use crate::report::Chain;
 use crate::spec::ContainerId;
 
@@ -141,6 +142,11 @@ impl<E: Engine> Watch<E> {
                             let id = hint.id.clone();
                             if self.send(Event::Signalled { id }).await.is_err() { return End::Shutdown }
                         }
+                        if let Some(touch) = touch_of(&hint) {
+                            looks.exec(&self.engine, &hint, &touch);
+                            let id = hint.id.clone();
+                            if self.send(Event::Touched { id, touch }).await.is_err() { return End::Shutdown }
+                        }
                         looks.hint(&self.engine, hint);
                     }
                     Some(Err(error)) => return End::Lost(error),
@@ -199,6 +205,8 @@ struct Looks {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Subject {
     Container(ContainerId),
+    /// A process that was started in a container.
+    Exec(String),
     /// What the phoenixes depend on, all of it: there is little, and it seldom changes.
     Dependencies,
 }
@@ -219,6 +227,25 @@ impl Looks {
             Some(again) => *again = Again::Yes,
             None => self.look(engine, hint.id),
         }
+    }
+
+    /// How a process was started, where one was: only that tells a health check from somebody's hand.
+    fn exec<E: Engine>(&mut self, engine: &Arc<E>, hint: &Hint, touch: &Touch) {
+        let Touch::Exec(exec) = touch else { return };
+        let subject = Subject::Exec(exec.id.clone());
+        if !hint.action.starts_with("exec_start") || self.under_way.contains_key(&subject) {
+            return;
+        }
+        self.under_way.insert(subject.clone(), Again::No);
+        let (engine, id, exec) = (Arc::clone(engine), hint.id.clone(), exec.clone());
+        self.tasks.spawn(async move {
+            let facts = engine.exec(&exec.id).await;
+            let event = facts.map(|facts| Event::Touched {
+                id,
+                touch: Touch::Exec(Exec { facts, ..exec }),
+            });
+            (subject, event)
+        });
     }
 
     fn hint_of_dependencies<E: Engine>(&mut self, engine: &Arc<E>, scope: &Scope) {
@@ -269,6 +296,8 @@ impl Looks {
         if self.under_way.remove(&subject) == Some(Again::Yes) {
             match subject {
                 Subject::Container(id) => self.look(engine, id),
+                // How it was started is known once and for all.
+                Subject::Exec(_) => {}
                 Subject::Dependencies => self.look_at_dependencies(engine, scope),
             }
         }

@@ -17,10 +17,11 @@ use futures::Stream;
 use super::convert::{self, Vantage};
 use super::endpoint::ApiVersion;
 use super::{
-    Birth, Docker, Engine, Error, Hint, Scope, body, error, events, examine, list, needs, resources,
+    Birth, Docker, Engine, Error, Hint, Part, Scope, body, error, events, examine, exec, list,
+    needs, resources,
 };
 use crate::adopt::Examined;
-use crate::reconcile::{DependencySeen, Listing, Observed};
+use crate::reconcile::{DependencySeen, ExecFacts, Listing, Observed};
 use crate::spec::{
     Attachment, ContainerId, ImageFacts, ImageRef, NetworkName, NetworkSpec, ProjectName,
     ServiceName, VolumeName, VolumeSpec,
@@ -151,11 +152,38 @@ impl Engine for Docker {
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), Error> {
-        self.remove_container(id, true).await
+        self.remove_container(id, true, false).await
     }
 
     async fn remove_original(&self, id: &ContainerId) -> Result<(), Error> {
-        self.remove_container(id, false).await
+        self.remove_container(id, false, false).await
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<(), Error> {
+        let paused = self
+            .call("pause", CHANGE, self.api.pause_container(id.as_str()))
+            .await;
+        match paused {
+            // "Container … is already paused" (20.10.24, 28.5.2).
+            Err(Error::Refused { message, .. } | Error::Conflict { message })
+                if message.contains("already paused") =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<(), Error> {
+        self.remove_container(id, true, true).await
+    }
+
+    async fn exec(&self, id: &str) -> Result<Option<ExecFacts>, Error> {
+        exec::exec(self, id).await
+    }
+
+    async fn evidence(&self, id: &ContainerId) -> Vec<Part> {
+        Box::pin(exec::evidence(self, id)).await
     }
 
     async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
@@ -277,8 +305,13 @@ impl Docker {
         }
     }
 
-    async fn remove_container(&self, id: &ContainerId, volumes: bool) -> Result<(), Error> {
-        let options = RemoveContainerOptionsBuilder::new().v(volumes).force(false);
+    async fn remove_container(
+        &self,
+        id: &ContainerId,
+        volumes: bool,
+        force: bool,
+    ) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::new().v(volumes).force(force);
         let removed = self
             .call(
                 "remove",

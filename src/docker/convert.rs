@@ -13,7 +13,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::{Error, labels};
+use super::{Error, exec, labels};
 use crate::clock;
 use crate::kernel::{self, Reading};
 use crate::reconcile::{Asked, ContainerState, DependencySeen, Health, Kernel, Observed, Time};
@@ -54,6 +54,7 @@ pub(super) fn observed(
         state: container_state(state)?,
         image: ImageId::new(text(answer.image.as_deref(), "Image")?),
         health: health(state),
+        health_exec: exec::health_exec(config),
         started: process.started,
         kernel: process.kernel,
         asked: asked(host_config, vantage.podman)?,

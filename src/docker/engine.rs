@@ -9,7 +9,7 @@ use futures::Stream;
 
 use super::{ApiVersion, Error};
 use crate::adopt::Examined;
-use crate::reconcile::{DependencySeen, Listing, Observed};
+use crate::reconcile::{DependencySeen, ExecFacts, Listing, Observed};
 use crate::spec::{
     Attachment, BornAfter, ContainerId, ContainerSpec, Generation, ImageFacts, ImageId, ImageRef,
     NetworkName, NetworkSpec, ProjectName, ReplicaName, ServiceName, SpecHash, VolumeName,
@@ -78,6 +78,23 @@ pub trait Engine: Send + Sync + 'static {
     /// The same for a container that docker compose made: its anonymous volumes stay, with the data that its replacement
     /// goes on with.
     fn remove_original(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Freezes every process of a container. Frozen already counts as done.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it does not run; [`Error::Refused`] where the host cannot freeze.
+    fn pause(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Kills a container's processes, frozen or not, and removes it with its anonymous volumes. Gone already counts as done.
+    fn destroy(&self, id: &ContainerId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What the engine knows of a process that was started in a container: how, by whoever did; `None` when it does not
+    /// know it (any more). An engine forgets one some minutes after its end, and with its container at once.
+    fn exec(&self, id: &str) -> impl Future<Output = Result<Option<ExecFacts>, Error>> + Send;
+
+    /// What there is to see of a container, in the engine's own words, for evidence: a few calls that only read. A part that
+    /// cannot be had says why.
+    fn evidence(&self, id: &ContainerId) -> impl Future<Output = Vec<Part>> + Send;
 
     /// Gives a container another name. Having it already counts as done.
     ///
@@ -185,6 +202,15 @@ pub struct Birth {
     pub born_after: BornAfter,
 }
 
+/// A part of what there is to see of a container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// What it is, and the name of its file: `inspect.json`, `changes.json`, `top.json`, `logs`.
+    pub name: &'static str,
+    /// The engine's answer as it is, or why there is none. A whole answer may be some megabytes.
+    pub content: Result<Vec<u8>, String>,
+}
+
 /// Something happened to one of the project's containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hint {
@@ -192,4 +218,6 @@ pub struct Hint {
     pub id: ContainerId,
     /// Docker's name for what happened (`die`, `health_status: healthy`). Hostile text: an exec's command is in it.
     pub action: String,
+    /// The process that was started in it, where it is about one.
+    pub exec: Option<String>,
 }

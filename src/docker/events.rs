@@ -214,9 +214,13 @@ impl Event {
     fn into_hint(self) -> Hint {
         let mut action = self.action;
         action.truncate(action.floor_char_boundary(ACTION_BYTES));
+        let attributes = self.actor.attributes.as_ref();
+        // moby v20.10.24 to v28.5.2, `daemon/exec.go`.
+        let exec = attributes.and_then(|all| all.get("execID")).cloned();
         Hint {
             id: ContainerId::new(self.actor.id),
             action,
+            exec,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::RequestId;
+use super::{RequestId, Touch};
 use crate::spec::{
     BornAfter, ContainerId, Generation, ImageId, NetworkName, ReplicaName, RunBy, ServiceName,
     SpecHash, VolumeName, Weakness,
@@ -84,6 +84,25 @@ pub enum Action {
         subject: Subject,
         /// How long the process may take; the container's own where `None`.
         grace: Option<Duration>,
+    },
+    /// Freeze every process of a tainted replica.
+    Freeze {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+    },
+    /// Write down what a tainted replica looks like: a few calls, which only read.
+    Capture {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+    },
+    /// Kill a tainted replica and remove its container, with its anonymous volumes.
+    Destroy {
+        /// Whom.
+        subject: Subject,
     },
     /// Remove a container that does not run, with its anonymous volumes; an original without them.
     Remove {
@@ -213,6 +232,11 @@ pub enum Reason {
     },
     /// The name of the one that is gone is free.
     HandedOn,
+    /// Something was done to it, so that it is not what was started any more.
+    Tainted {
+        /// What; the first.
+        touch: Touch,
+    },
     /// It differs from the original, and nobody knows why.
     Differs {
         /// How.
@@ -259,6 +283,9 @@ impl Action {
             Self::Rename { .. } => "rename",
             Self::Look { .. } => "look",
             Self::Drain { .. } => "drain",
+            Self::Freeze { .. } => "freeze",
+            Self::Capture { .. } => "capture",
+            Self::Destroy { .. } => "destroy",
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
             Self::RemoveNetwork(_) => "remove-network",
@@ -275,8 +302,12 @@ impl Action {
             | Self::Compare { replica, .. }
             | Self::Rename { replica, .. }
             | Self::Look { replica, .. }
+            | Self::Freeze { replica, .. }
+            | Self::Capture { replica, .. }
             | Self::Drain { replica, .. } => Some(replica),
-            Self::Stop { subject, .. } | Self::Remove { subject } => subject.replica.as_ref(),
+            Self::Stop { subject, .. } | Self::Destroy { subject } | Self::Remove { subject } => {
+                subject.replica.as_ref()
+            }
             Self::CreateNetwork(_)
             | Self::CreateVolume(_)
             | Self::RemoveNetwork(_)
@@ -292,8 +323,12 @@ impl Action {
             | Self::Compare { id, .. }
             | Self::Rename { id, .. }
             | Self::Look { id, .. }
+            | Self::Freeze { id, .. }
+            | Self::Capture { id, .. }
             | Self::Drain { id, .. } => Some(id),
-            Self::Stop { subject, .. } | Self::Remove { subject } => Some(&subject.id),
+            Self::Stop { subject, .. } | Self::Destroy { subject } | Self::Remove { subject } => {
+                Some(&subject.id)
+            }
             Self::Create { .. }
             | Self::CreateNetwork(_)
             | Self::CreateVolume(_)
@@ -328,6 +363,9 @@ impl fmt::Display for Action {
             Self::Rename { replica, name, .. } => write!(f, "rename {replica} to {name}"),
             Self::Look { replica, .. } => write!(f, "look at {replica}"),
             Self::Drain { replica, .. } => write!(f, "drain {replica}"),
+            Self::Freeze { replica, .. } => write!(f, "freeze {replica}"),
+            Self::Capture { replica, .. } => write!(f, "capture {replica}"),
+            Self::Destroy { subject } => write!(f, "destroy {subject}"),
             Self::Stop { subject, .. } => write!(f, "stop {subject}"),
             Self::Remove { subject } => write!(f, "remove {subject}"),
             Self::RemoveNetwork(name) => write!(f, "remove network {name}"),
@@ -407,6 +445,7 @@ impl fmt::Display for Reason {
                     "drain time is over with {open} connections open: {because}"
                 )
             }
+            Self::Tainted { touch } => write!(f, "tainted: {}", touch.words()),
             Self::HandedOn => f.write_str("its name is handed on"),
             Self::Overdue => {
                 f.write_str("it is past its deadline, and the file says `overdue: stop`")

@@ -189,8 +189,13 @@ impl Planner<'_> {
 
     /// What keeps a container that is over: it is the last of its unit, and its labels are all that is known of it.
     pub(super) fn is_kept(replica: &Replica, role: &Role, cast: &Cast<'_>) -> Option<WaitingOn> {
-        let Role::Over(because) = role else {
-            return None;
+        let because = match role {
+            Role::Over(because) => because,
+            // Frozen and recorded it stays where it is.
+            Role::Tainted(because) if replica.is_captured() => because,
+            Role::Tainted(_) | Role::Stale(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => {
+                return None;
+            }
         };
         cast.desired.adopted.as_ref()?;
         let carries = |other: &Replica| {
@@ -211,7 +216,7 @@ impl Planner<'_> {
             .iter()
             .filter(|(other, _)| other.name != replica.name && carries(other));
         let mut others = others.map(|(other, role)| {
-            let goes = matches!(role, Role::Over(_));
+            let goes = matches!(role, Role::Over(_) | Role::Tainted(_));
             !goes || other.name.serial > replica.name.serial
         });
         let is_last = carries(replica) && !others.any(|stays| stays);

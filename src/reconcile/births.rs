@@ -1,6 +1,7 @@
 //! A service's next birth: begun, or what it waits for.
 
 use super::plan::{Cast, Planner};
+use super::replica::Replica;
 use super::roles::Role;
 use super::service::Service;
 use super::world::Resource;
@@ -55,21 +56,19 @@ impl Planner<'_> {
         let live = u32::try_from(
             cast.members
                 .iter()
-                .filter(|(replica, _)| replica.is_live())
+                .filter(|(replica, _)| replica.is_live() && !gives_its_place(replica, desired))
                 .count(),
         )
         .unwrap_or(u32::MAX);
+        let aside = |(replica, _): &&(&Replica, Role)| gives_its_place(replica, desired);
+        let aside = cast.members.iter().filter(aside).count();
         let wait = |on| Verdict::Wait(on);
-        if self.world.leaving {
-            return wait(WaitingOn::Supervisor);
+        if let Some(on) = self.may_not_begin(name, service) {
+            return wait(on);
         }
-        if let Some(why) = &service.objection {
-            return wait(WaitingOn::Adoption { why: why.clone() });
-        }
-        if let Some(on) = self.needs.first_start(name) {
-            return wait(on.clone());
-        }
-        if live >= desired.live_limit() + desired.ahead() {
+        // Each has its replacement at once, and no more than that: whoever taints every newborn fills no host.
+        let is_full = u32::try_from(aside).unwrap_or(u32::MAX) >= desired.live_limit().max(1);
+        if is_full || live >= desired.live_limit() + desired.ahead() {
             return wait(WaitingOn::Surge {
                 limit: desired.live_limit(),
             });
@@ -124,19 +123,36 @@ impl Planner<'_> {
         )
     }
 
+    /// What keeps the service from any birth, however many it lacks.
+    fn may_not_begin(&self, name: &ServiceName, service: &Service) -> Option<WaitingOn> {
+        if self.world.leaving {
+            return Some(WaitingOn::Supervisor);
+        }
+        if let Some(why) = &service.objection {
+            return Some(WaitingOn::Adoption { why: why.clone() });
+        }
+        self.needs.first_start(name).cloned()
+    }
+
     /// Why there is to be one more.
     fn born_because(&self, name: &ServiceName, cast: &Cast<'_>, live: u32) -> Reason {
         let wanted = cast.desired.replicas;
         let stale = cast.members.iter().find_map(|(replica, role)| match role {
             Role::Stale(because) => Some((replica.name.clone(), because.clone())),
-            Role::Over(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => None,
+            Role::Tainted(_) | Role::Over(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => {
+                None
+            }
         });
-        let reason = match stale {
-            Some((replica, because)) if live >= wanted => Reason::Replaces {
+        let tainted = cast.members.iter().find_map(|(replica, role)| match role {
+            Role::Tainted(because) => Some((replica.name.clone(), because.clone())),
+            Role::Stale(_) | Role::Over(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => None,
+        });
+        let reason = match stale.filter(|_| live >= wanted).or(tainted) {
+            Some((replica, because)) => Reason::Replaces {
                 replica,
                 because: Box::new(because),
             },
-            _ => Reason::Missing { live, wanted },
+            None => Reason::Missing { live, wanted },
         };
         let missing = self.needs.missing(name);
         if missing.is_empty() {
@@ -227,4 +243,10 @@ impl Planner<'_> {
             }))
             .collect()
     }
+}
+
+/// A tainted replica holds nobody's place: its replacement starts at once. Where only one can be there at a time it has to be
+/// gone first.
+fn gives_its_place(replica: &Replica, desired: &Desired) -> bool {
+    replica.is_tainted() && desired.phoenix.surge > 0
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Action, DependencySeen, Desired, EdgeReport, Listing, Observed, Reason, Routes, Time};
+use super::{
+    Action, DependencySeen, Desired, EdgeReport, Listing, Observed, Reason, Routes, Time, Touch,
+};
 use crate::spec::{ContainerId, ServiceName};
 
 /// Something that happened. No event is an error: what does not fit the world is dropped.
@@ -40,6 +42,13 @@ pub enum Event {
     Signalled {
         /// Whom.
         id: ContainerId,
+    },
+    /// Something was done to a container or in it, as a witness tells.
+    Touched {
+        /// To whom.
+        id: ContainerId,
+        /// What.
+        touch: Touch,
     },
     /// The engine does not answer. Nothing is begun until the next listing.
     Unreachable {

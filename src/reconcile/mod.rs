@@ -30,6 +30,7 @@ mod rotation;
 mod schedule;
 mod service;
 mod status;
+mod taint;
 mod time;
 mod touch;
 mod verdict;
@@ -41,13 +42,14 @@ pub use action::{Action, Planned, Reason, Subject};
 pub use adopted::Adopted;
 pub use event::{Command, Event, Failure, FailureKind, Outcome, RequestId, Sight};
 pub use observed::{
-    Asked, ContainerState, DependencySeen, Health, Identity, Kernel, Listing, NetworkSeen,
-    Observed, VolumeSeen,
+    Asked, ContainerState, DependencySeen, Health, HealthExec, Identity, Kernel, Listing,
+    NetworkSeen, Observed, VolumeSeen,
 };
 pub use outside::{Meddled, Meddling};
 pub use schedule::Limits;
 pub use service::Desired;
 pub use status::{ReplicaStatus, RequestState, ServiceStatus, Status};
+pub use taint::{Judged, Touched};
 pub use time::Time;
 pub use touch::{
     Door, Entry, Exec, ExecFacts, Intruder, Origin, Program, Socket, Touch, Transport,

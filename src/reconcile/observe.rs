@@ -118,6 +118,10 @@ impl World {
             .filter(|_| is_missing)
             .or(is_missing.then_some(asked_at));
         let health = observed.health;
+        let ran_on = (replica.observed.as_ref())
+            .filter(|_| replica.is_running())
+            .map(|before| before.networks.keys().cloned().collect());
+        let id = observed.id.clone();
         replica.observed = Some(observed);
         if replica.has_process()
             && let Some(service) = self.services.get_mut(&name.service)
@@ -129,6 +133,8 @@ impl World {
             Some(_) => {}
             None => self.probed_by_docker(now, asked_at, name, health),
         }
+        self.touched_early(now, &id);
+        self.touches_seen(now, name, ran_on);
     }
 
     /// A replica's process is seen to have ended: by itself, or because somebody else sent it a signal.

@@ -24,6 +24,8 @@ pub struct Observed {
     pub image: ImageId,
     /// Docker's own health status.
     pub health: Health,
+    /// What Docker's own health check executes in it; `None` where it checks nothing.
+    pub health_exec: Option<HealthExec>,
     /// When its process began: from `/proc/PID/stat` where that is the engine's host, else from Docker's `StartedAt`.
     /// `None` when it does not run.
     pub started: Option<Time>,
@@ -35,6 +37,17 @@ pub struct Observed {
     pub files: BTreeSet<FileDigest>,
     /// The networks that it is attached to, with its address there once it runs.
     pub networks: BTreeMap<NetworkName, Option<IpAddr>>,
+}
+
+/// What Docker's own health check executes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthExec {
+    /// Program and arguments.
+    pub arguments: Vec<String>,
+    /// The last of them is a script for a shell.
+    pub shell: bool,
+    /// As which user: the container's own, as it was made with; may be empty.
+    pub user: String,
 }
 
 /// A replica's labels, immutable since its create.

@@ -263,7 +263,7 @@ impl<'a> Planner<'a> {
                 continue;
             };
             let desired = &service.desired;
-            if !replica.is_running() || replica.stop_asked {
+            if !replica.is_running() || replica.stop_asked || replica.is_tainted() {
                 continue;
             }
             if !replica.made_here {
@@ -306,7 +306,10 @@ impl World {
         self.replicas
             .values()
             .filter(|replica| {
-                replica.is_running() && replica.draining.is_none() && !replica.stop_asked
+                replica.is_running()
+                    && replica.draining.is_none()
+                    && !replica.stop_asked
+                    && !replica.is_tainted()
             })
             .filter_map(|replica| {
                 let service = self.services.get(&replica.name.service)?;

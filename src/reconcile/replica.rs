@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{ContainerState, Desired, Kernel, Observed, Reason, Stage, Time};
+use super::taint::Taint;
+use super::{ContainerState, Desired, Kernel, Observed, Reason, Stage, Time, Touch};
 use crate::spec::{
     BornAfter, ContainerId, Generation, Policy, Probe, Published, Reach, ReplicaName, SpecHash,
 };
@@ -58,6 +59,14 @@ pub(super) struct Replica {
     /// It got a signal then that phoenixd did not ask for.
     pub(super) signalled: Option<Time>,
     pub(super) routed: Routed,
+    /// phoenixd gave it another name.
+    pub(super) renamed: bool,
+    /// When a process was last started in it through the engine, for whomever.
+    pub(super) exec_at: Option<Time>,
+    /// What was done to it.
+    pub(super) touches: Vec<Touch>,
+    /// It is not what was started any more, and never comes back.
+    pub(super) taint: Option<Taint>,
 }
 
 /// A failed call about one container.
@@ -129,6 +138,10 @@ impl Replica {
             removal_asked: false,
             signalled: None,
             routed: Routed::Never,
+            renamed: false,
+            exec_at: None,
+            touches: Vec::new(),
+            taint: None,
         }
     }
 
@@ -324,6 +337,7 @@ impl Replica {
     /// Traffic may go to it (invariant I2).
     pub(super) fn is_in_rotation(&self, desired: &Desired) -> bool {
         self.is_ready()
+            && self.taint.is_none()
             && self.draining.is_none()
             && !self.stop_asked
             && match self.verified(desired) {
@@ -345,6 +359,9 @@ impl Replica {
     pub(super) fn stage(&self) -> Stage {
         if self.call == Some("remove") {
             return Stage::Removing;
+        }
+        if self.is_tainted() && !self.is_removing() {
+            return Stage::Tainted;
         }
         match self.observed.as_ref().map(|observed| &observed.state) {
             None => Stage::Creating,

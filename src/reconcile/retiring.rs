@@ -32,7 +32,11 @@ impl Planner<'_> {
                         wanted: desired.replicas,
                     },
                 )),
-                Role::Fresh | Role::Over(_) | Role::Leaving | Role::Doomed(_) => None,
+                Role::Fresh
+                | Role::Tainted(_)
+                | Role::Over(_)
+                | Role::Leaving
+                | Role::Doomed(_) => None,
             })
             .filter(|(replica, _)| replica.call.is_none() && replica.observed.is_some())
             .collect();

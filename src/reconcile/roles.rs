@@ -12,6 +12,8 @@ pub(super) enum Role {
     Over(Reason),
     /// It is draining or being stopped.
     Leaving,
+    /// Something was done to it: it is frozen, recorded and removed, whether or not there is another one.
+    Tainted(Reason),
     /// It must go at once, whether or not there is another one.
     Doomed(Reason),
     /// It is to be replaced.
@@ -22,6 +24,9 @@ pub(super) enum Role {
 
 impl Planner<'_> {
     pub(super) fn role_of_unwanted(replica: &Replica, reason: Reason) -> Role {
+        if let Some(tainted) = replica.tainted_because() {
+            return Role::Tainted(tainted);
+        }
         if let Some(gone) = gone_or_leaving(replica) {
             return gone;
         }
@@ -33,6 +38,9 @@ impl Planner<'_> {
 
     pub(super) fn role(&self, replica: &Replica, service: &Service) -> Role {
         let desired = &service.desired;
+        if let Some(tainted) = replica.tainted_because() {
+            return Role::Tainted(tainted);
+        }
         if replica.name.is_original() {
             return self.role_of_original(replica, service);
         }

@@ -64,6 +64,7 @@ impl World {
                     .map(|s| s.desired.phoenix.probe.failures);
                 !replica.made_here
                     && replica.is_running()
+                    && !replica.is_tainted()
                     && !replica.probe.was_ready
                     && failures.is_some_and(|failures| replica.probe.failures < failures)
                     && now.since(replica.known_at) < ADOPTING
@@ -89,7 +90,7 @@ impl World {
             };
             let Some(id) = replica.id() else { continue };
             if !replica.is_in_rotation(&service.desired) {
-                if replica.draining.is_some() || replica.stop_asked {
+                if replica.draining.is_some() || replica.stop_asked || replica.is_tainted() {
                     draining.insert(id.clone());
                 }
                 continue;
@@ -121,7 +122,7 @@ impl World {
         for replica in self
             .replicas
             .values()
-            .filter(|replica| replica.is_running() && !replica.stop_asked)
+            .filter(|replica| replica.is_running() && !replica.stop_asked && !replica.is_tainted())
         {
             let Some(service) = self.services.get(&replica.name.service) else {
                 continue;

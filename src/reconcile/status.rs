@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::replica::{Replica, Verified};
 use super::service::Service;
 use super::world::replicas_of;
-use super::{Health, Meddling, RequestId, Stage, Time, Verdict, WaitingOn, World, schedule};
+use super::{
+    Health, Meddling, RequestId, Stage, Time, Touched, Verdict, WaitingOn, World, schedule,
+};
 use crate::spec::{ContainerId, Generation, ReplicaName, ServiceName};
 
 /// The status of a project. Ages and what is left of a life follow from the instants.
@@ -24,6 +26,8 @@ pub struct Status {
     pub journal_error: Option<String>,
     /// What somebody else stopped or removed in the last minutes, the oldest first.
     pub outside: Vec<Meddling>,
+    /// What was done to replicas in the last minutes, the oldest first.
+    pub touched: Vec<Touched>,
     /// What a finished `down` could not remove, and why.
     pub left: Vec<String>,
     /// Containers of docker compose that are left as they are, by unit, and why.
@@ -55,6 +59,8 @@ pub struct ReplicaStatus {
     pub waiting_on: Option<WaitingOn>,
     /// Docker's own health status.
     pub health: Health,
+    /// What was done to it, where that is a taint; fit to be shown.
+    pub tainted: Option<String>,
 }
 
 impl ReplicaStatus {
@@ -133,6 +139,7 @@ impl World {
             engine_error,
             journal_error: self.journal_error.clone(),
             outside: self.recent_meddling(now),
+            touched: self.recent_touches(now),
             left: Vec::new(),
             refused: self.refused.clone(),
         }
@@ -168,6 +175,7 @@ impl World {
                 .observed
                 .as_ref()
                 .map_or(Health::None, |observed| observed.health),
+            tainted: replica.taint.as_ref().map(|taint| taint.touch.words()),
         }
     }
 

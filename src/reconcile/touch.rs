@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::spec::ContainerId;
+pub use crate::spec::Transport;
 
 /// Something that was done to a container or in it. Texts in it are hostile: whoever shows them escapes them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -60,7 +61,7 @@ pub struct ExecFacts {
 }
 
 /// What was done through the engine, by its event.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Door {
     /// `attach`: somebody reads and writes the process's own streams.
     Attach,
@@ -140,15 +141,6 @@ pub struct Socket {
     pub address: SocketAddr,
 }
 
-/// A transport.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
 impl fmt::Display for Touch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,10 +209,6 @@ impl fmt::Display for Origin {
 
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
-        write!(f, "{}/{transport}", self.address)
+        write!(f, "{}/{}", self.address, self.transport)
     }
 }

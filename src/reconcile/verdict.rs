@@ -105,6 +105,13 @@ pub enum WaitingOn {
     },
     /// The edge's word that it sends nothing more to it.
     Edge,
+    /// The moment in which a tainted replica can be frozen.
+    Freeze {
+        /// What has to be over.
+        on: &'static str,
+        /// It is over by then.
+        until: Time,
+    },
     /// Its connections.
     Connections {
         /// How many are open.
@@ -176,6 +183,8 @@ pub enum Stage {
     Ready,
     /// It was ready and is not.
     Unready,
+    /// Something was done to it: out of rotation, frozen, recorded, and then removed.
+    Tainted,
     /// Out of rotation, its connections may end.
     Draining,
     /// Its process is being ended.
@@ -196,6 +205,7 @@ impl Stage {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Unready => "unready",
+            Self::Tainted => "tainted",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
             Self::Exited => "exited",
@@ -243,6 +253,7 @@ impl WaitingOn {
             Self::Journal { error } => format!("the journal, which cannot be written: {error}"),
             Self::Birth { replica } => format!("{replica} to be ready"),
             Self::Edge => "the edge to confirm the switch".to_owned(),
+            Self::Freeze { on, until } => format!("{on}, {} left", left(until)),
             Self::Connections { open: 1, until } => {
                 format!("1 open connection, {} left", left(until))
             }
@@ -336,6 +347,7 @@ impl WaitingOn {
         match self {
             Self::Probe { until, .. }
             | Self::MinReady { until }
+            | Self::Freeze { until, .. }
             | Self::Connections { until, .. }
             | Self::Backoff { until, .. }
             | Self::Retry { until, .. } => Some(*until),

@@ -71,6 +71,7 @@ impl Planner<'_> {
                 };
             }
             Role::Over(reason) => Verdict::Act(Action::Remove { subject }, reason.clone()),
+            Role::Tainted(_) => self.seize(replica, service, subject),
             Role::Leaving => self.leave(replica, service, Action::Stop { subject, grace }),
             // The table comes first where the edge may still send to it, or has connections of it (invariants I2 and I9).
             Role::Doomed(reason) if replica.routed != Routed::Never || is_in_rotation => {

@@ -11,7 +11,8 @@ use super::rotation;
 use super::service::Service;
 use super::{
     Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Failure,
-    FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject, Time,
+    FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject, Time, Touch,
+    Touched,
 };
 use crate::spec::{
     ContainerId, NetworkName, ProjectName, ReplicaName, Serial, ServiceName, VolumeName,
@@ -43,6 +44,11 @@ pub struct World {
     /// What was looked at before this did not look for all of them.
     pub(super) depends_since: Time,
     pub(super) resources: BTreeMap<Resource, ResourceCall>,
+    /// What was done to replicas lately, and how much of it there ever was.
+    pub(super) touches: VecDeque<Touched>,
+    pub(super) touch_number: u64,
+    /// What was done to containers that were not seen yet.
+    pub(super) early: VecDeque<(ContainerId, Touch)>,
     pub(super) engine: EngineState,
     /// Why the journal cannot be written, if it cannot.
     pub(super) journal_error: Option<String>,
@@ -106,6 +112,9 @@ impl World {
             dependencies_at: Time::BOOT,
             depends_since: Time::BOOT,
             resources: BTreeMap::new(),
+            touches: VecDeque::new(),
+            touch_number: 0,
+            early: VecDeque::new(),
             engine: EngineState::Unlisted,
             journal_error: None,
             listed: false,
@@ -159,6 +168,11 @@ impl World {
                 self.signalled(now, &id);
                 return false;
             }
+            Event::Touched { id, touch } => {
+                if !self.touched(now, &id, touch) {
+                    return false;
+                }
+            }
             Event::Unreachable { error } => self.engine = EngineState::Unreachable(error),
             Event::Journal { error } => {
                 if self.journal_error == error {
@@ -187,19 +201,23 @@ impl World {
                     return false;
                 }
             }
-            Event::Command(Command::Recycle { request, services }) => {
-                self.recycle(request, &services);
-            }
-            Event::Command(Command::Leave) => self.leaving = true,
-            Event::Command(Command::Down { volumes }) => {
-                self.down = Some(Down { volumes });
-                self.let_originals_be(|_| true);
-            }
+            Event::Command(command) => self.command(command),
             Event::Began { action, reason } => self.began(now, &action, reason),
             Event::Ended { action, outcome } => self.ended(now, &action, outcome),
         }
         self.settle_requests();
         true
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Recycle { request, services } => self.recycle(request, &services),
+            Command::Leave => self.leaving = true,
+            Command::Down { volumes } => {
+                self.down = Some(Down { volumes });
+                self.let_originals_be(|_| true);
+            }
+        }
     }
 
     fn want(&mut self, now: Time, wanted: BTreeMap<ServiceName, Desired>) {
@@ -287,13 +305,20 @@ impl World {
             | Action::Compare { .. }
             | Action::Rename { .. }
             | Action::Look { .. }
+            | Action::Freeze { .. }
+            | Action::Capture { .. }
+            | Action::Destroy { .. }
             | Action::Stop { .. }
             | Action::Remove { .. } => {
+                self.seizure_began(action);
+                let is_destruction = matches!(action, Action::Destroy { .. });
                 let is_stop = matches!(action, Action::Stop { .. });
-                let is_removal = matches!(action, Action::Remove { .. });
+                let is_removal = matches!(action, Action::Remove { .. }) || is_destruction;
                 if let Some(replica) = self.subject_mut(action) {
                     replica.call = Some(action.name());
                     replica.removal_asked |= is_removal;
+                    replica.stop_asked |= is_destruction;
+                    replica.renamed |= matches!(action, Action::Rename { .. });
                     if is_stop {
                         replica.stop_asked = true;
                         replica.condemned.get_or_insert(reason.clone());
@@ -354,6 +379,7 @@ impl World {
         {
             service.begun = true;
         }
+        self.seizure_ended(action, &outcome);
         if let Some(replica) = self.subject_mut(action) {
             replica.call = None;
             if matches!(outcome, Outcome::Done(_)) {
@@ -487,6 +513,9 @@ fn resource_of(action: &Action) -> Option<Resource> {
         | Action::Rename { .. }
         | Action::Look { .. }
         | Action::Drain { .. }
+        | Action::Freeze { .. }
+        | Action::Capture { .. }
+        | Action::Destroy { .. }
         | Action::Stop { .. }
         | Action::Remove { .. } => None,
     }

@@ -18,6 +18,7 @@ mod policy;
 mod project;
 mod pull;
 mod readiness;
+mod taints;
 mod units;
 
 pub use block_io::{BlockIo, DeviceRate, DeviceWeight};
@@ -43,4 +44,5 @@ pub use phoenix::{
 pub use policy::{KernelFacts, Policy, Weakness};
 pub use project::{IpamPool, NetworkSpec, Project, Published, Service, VolumeSpec};
 pub use pull::PullPolicy;
+pub use taints::{Declared, Listen, OnTaint, Peers, Transport};
 pub use units::{ByteSizeError, GoDurationError, byte_size, go_duration};

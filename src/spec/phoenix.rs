@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Policy, Published};
+use super::{Declared, OnTaint, Policy, Published};
 
 /// How long a start is taken to last before one was seen: from create to the first answer of a probe. A start costs
 /// 0.15 to 0.3 s on an idle engine (`ENGINE-FACTS.md`, section 5); a second leaves room for a busy one.
@@ -34,6 +34,10 @@ pub struct Phoenix {
     pub allow: BTreeSet<Allow>,
     /// Tell each replica who it is, by variables of its environment.
     pub identity: bool,
+    /// What happens to a replica that was touched.
+    pub on_taint: OnTaint,
+    /// The sockets that it may have.
+    pub network: Declared,
 }
 
 impl Default for Phoenix {
@@ -49,6 +53,8 @@ impl Default for Phoenix {
             backoff: Backoff::default(),
             allow: BTreeSet::new(),
             identity: false,
+            on_taint: OnTaint::Replace,
+            network: Declared::default(),
         }
     }
 }

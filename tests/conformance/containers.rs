@@ -149,6 +149,51 @@ pub(crate) async fn removing_twice_removes_once<F: Fixture>(fixture: &F) {
     assert_eq!(list(fixture, &fixture.project()).await.containers, []);
 }
 
+pub(crate) async fn a_frozen_container_stays_frozen_until_it_is_destroyed<F: Fixture>(fixture: &F) {
+    let engine = fixture.engine();
+    let id = start(fixture, 1).await;
+    for _ in 0..2 {
+        engine.pause(&id).await.expect("pause");
+        assert_eq!(inspect(fixture, &id).await.state, ContainerState::Paused);
+    }
+    let told = engine.evidence(&id).await;
+    let inspected = told.iter().find(|part| part.name == "inspect.json");
+    assert!(
+        inspected.is_some_and(|part| part.content.is_ok()),
+        "{told:?}"
+    );
+    for _ in 0..2 {
+        engine.destroy(&id).await.expect("destroy");
+        assert_eq!(engine.inspect(&id).await.expect("inspect"), None);
+    }
+    let told = engine.evidence(&id).await;
+    assert!(told.iter().all(|part| part.content.is_err()), "{told:?}");
+}
+
+pub(crate) async fn what_does_not_run_is_destroyed_and_not_frozen<F: Fixture>(fixture: &F) {
+    let engine = fixture.engine();
+    let created = create(fixture, 1).await;
+    let refused = engine.pause(&created).await;
+    assert!(
+        matches!(refused, Err(Error::Conflict { .. } | Error::Refused { .. })),
+        "{refused:?}"
+    );
+    let gone = engine.pause(&nobody()).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    let running = start(fixture, 2).await;
+    for id in [created, running] {
+        engine.destroy(&id).await.expect("destroy");
+        assert_eq!(engine.inspect(&id).await.expect("inspect"), None);
+    }
+}
+
+pub(crate) async fn an_exec_that_nobody_began_is_none<F: Fixture>(fixture: &F) {
+    let engine = fixture.engine();
+    for id in [nobody().as_str(), "", "../containers/json"] {
+        assert_eq!(engine.exec(id).await.expect("inspect exec"), None);
+    }
+}
+
 pub(crate) async fn a_running_container_is_not_removed<F: Fixture>(fixture: &F) {
     let id = start(fixture, 1).await;
     let removed = fixture.engine().remove(&id).await;

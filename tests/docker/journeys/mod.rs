@@ -34,4 +34,5 @@ mod recycle;
 mod refused;
 mod second;
 mod side_by_side;
+mod taint;
 mod ttl;

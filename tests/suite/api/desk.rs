@@ -193,6 +193,7 @@ pub(super) fn ready(service: &str, serial: u64) -> ReplicaStatus {
         verified: Some(true),
         waiting_on: None,
         health: Health::None,
+        tainted: None,
     }
 }
 
@@ -238,6 +239,7 @@ pub(super) fn status() -> Status {
             (ServiceName::new("web"), service(2, 1, 0)),
         ]),
         requests: BTreeMap::new(),
+        touched: Vec::new(),
         engine_error: None,
         journal_error: None,
         refused: std::collections::BTreeMap::new(),

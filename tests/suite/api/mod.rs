@@ -39,7 +39,8 @@ fn a_row_has_these_keys_in_this_order() {
         "age_seconds": 59,
         "ttl_remaining_seconds": 240,
         "generation": 3,
-        "waiting_on": null
+        "waiting_on": null,
+        "tainted": null
       }
     ]
     "#);
@@ -53,11 +54,11 @@ fn a_missing_replica_has_a_row_after_those_of_its_service() {
         .map(|row| serde_json::to_string(row).unwrap())
         .collect();
     insta::assert_snapshot!(table.join("\n"), @r#"
-    {"service":"db","replica":"db-9","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null}
-    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1"}
-    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1"}
-    {"service":"web","replica":"web-1","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null}
-    {"service":"web","replica":"web-2","container_id":null,"stage":"creating","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"create under way"}
+    {"service":"db","replica":"db-9","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null,"tainted":null}
+    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1","tainted":null}
+    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1","tainted":null}
+    {"service":"web","replica":"web-1","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null,"tainted":null}
+    {"service":"web","replica":"web-2","container_id":null,"stage":"creating","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"create under way","tainted":null}
     "#);
 }
 

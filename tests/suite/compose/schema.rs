@@ -54,7 +54,7 @@ fn the_shipped_schema_is_the_one_that_the_types_make() {
 
 #[test]
 fn the_schema_knows_the_keys_that_are_read() {
-    let not_yet = ["on_taint", "keep", "network", "edge"].map(str::to_owned);
+    let not_yet = ["keep", "edge"].map(str::to_owned);
     let mut read = known("{ zzzzzzzz: 1 }");
     read.retain(|key| !not_yet.contains(key));
     assert_eq!(keys("Phoenix"), read);
@@ -62,6 +62,7 @@ fn the_schema_knows_the_keys_that_are_read() {
     assert_eq!(keys("Defaults"), read);
     assert_eq!(keys("ProbeSettings"), known("{ probe: { zzzzzzzz: 1 } }"));
     assert_eq!(keys("Backoff"), known("{ backoff: { zzzzzzzz: 1 } }"));
+    assert_eq!(keys("Network"), known("{ network: { zzzzzzzz: 1 } }"));
 }
 
 #[test]
@@ -76,10 +77,11 @@ fn a_file_with_every_default_written_out_is_the_file_without_them() {
         pairs.collect::<Vec<_>>().join(", ")
     };
     let text = format!(
-        "services: {{ web: {{ image: nginx, x-phoenix: {{ {}, probe: {{ {} }}, backoff: {{ {} }} }} }} }}",
+        "services: {{ web: {{ image: nginx, x-phoenix: {{ {}, probe: {{ {} }}, backoff: {{ {} }}, network: {{ {} }} }} }} }}",
         defaults("Phoenix"),
         defaults("ProbeSettings"),
-        defaults("Backoff")
+        defaults("Backoff"),
+        defaults("Network")
     );
     let phoenix = |text: &str| {
         let (project, diagnostics) = load_text(text);

@@ -208,3 +208,29 @@ async fn a_subscription_that_is_refused_is_an_error() {
     let refused = docker.subscribe(&ProjectName::new("shop")).await.err();
     assert!(matches!(refused, Some(Error::Refused { status: 403, .. })));
 }
+
+#[tokio::test]
+async fn a_hint_about_a_process_carries_its_id() {
+    let told = |attributes: serde_json::Value| {
+        let json = serde_json::json!({
+            "Type": "container", "Action": "exec_start: sh",
+            "Actor": { "ID": "c1", "Attributes": attributes },
+        });
+        Bytes::from(format!("{json}\n"))
+    };
+    let pieces = [
+        told(serde_json::json!({ "execID": "0badc0de", "name": "shop-web-1" })),
+        told(serde_json::json!({ "name": "shop-web-1" })),
+    ];
+    let fake = events(move || {
+        let pieces = pieces.clone();
+        stream::iter(pieces.map(Ok)).chain(stream::pending())
+    });
+    let docker = fake.connect().await.unwrap();
+    let mut hints = subscribe(&docker).await;
+    let first = hints.next().await.unwrap().unwrap();
+    assert_eq!(first.exec.as_deref(), Some("0badc0de"));
+    assert_eq!(first.action, "exec_start: sh");
+    let second = hints.next().await.unwrap().unwrap();
+    assert_eq!(second.exec, None);
+}

@@ -103,6 +103,7 @@ async fn an_inspection_is_read_whole() {
         state: Running,
         image: "sha256:1111111111111111111111111111111111111111111111111111111111111111",
         health: None,
+        health_exec: None,
         started: None,
         kernel: Unavailable,
         asked: Asked {

@@ -14,6 +14,7 @@ mod calls;
 mod connect;
 mod dependencies;
 mod events;
+mod execs;
 mod fake;
 mod hash;
 mod images;

@@ -34,28 +34,7 @@ impl Scenario {
                     .retain(|network| !same(&network) || (is_doubled && !network.ours));
             }
             Action::RemoveVolume(name) => self.volumes.retain(|volume| volume.name != *name),
-            Action::Create {
-                replica,
-                generation,
-                spec_hash,
-                image: _,
-                born_after,
-            } => {
-                let identity = Identity {
-                    replica: replica.clone(),
-                    generation: *generation,
-                    spec_hash: spec_hash.clone(),
-                    reach: None,
-                    adopted: false,
-                    born_after: born_after.clone(),
-                };
-                let mut observed = self.container(format!("p-{replica}"), Some(identity));
-                let desired = self.wanted.get(&replica.service).unwrap();
-                observed.files.clone_from(&desired.files);
-                let id = observed.id.clone();
-                self.containers.insert(id.clone(), observed);
-                return Outcome::Done(self.sight(&id));
-            }
+            Action::Create { .. } => return self.create(action),
             Action::Connect { id, network, .. } => {
                 self.containers
                     .get_mut(id)
@@ -74,9 +53,19 @@ impl Scenario {
                 self.containers.insert(id.clone(), observed);
             }
             Action::Stop { subject, .. } => end(self.containers.get_mut(&subject.id).unwrap(), 0),
-            Action::Remove { subject } => drop(self.containers.remove(&subject.id)),
+            Action::Remove { subject } | Action::Destroy { subject } => {
+                drop(self.containers.remove(&subject.id));
+            }
+            Action::Freeze { id, .. } => {
+                self.containers.get_mut(id).unwrap().state = ContainerState::Paused;
+            }
             Action::Compare { id, .. } => return self.compare(id),
             Action::Rename { id, name, .. } => self.rename(id, name),
+            Action::Capture { id, .. } => {
+                if let Some(message) = self.captures_fail.clone() {
+                    return self.fails(id, FailureKind::Refused, message);
+                }
+            }
             Action::Look { .. } | Action::Drain { .. } => {}
         }
         Outcome::Done(
@@ -84,6 +73,33 @@ impl Scenario {
                 .container()
                 .map_or(Sight::Nothing, |id| self.sight(id)),
         )
+    }
+
+    fn create(&mut self, action: &Action) -> Outcome {
+        let Action::Create {
+            replica,
+            generation,
+            spec_hash,
+            image: _,
+            born_after,
+        } = action
+        else {
+            return Outcome::Done(Sight::Nothing);
+        };
+        let identity = Identity {
+            replica: replica.clone(),
+            generation: *generation,
+            spec_hash: spec_hash.clone(),
+            reach: None,
+            adopted: false,
+            born_after: born_after.clone(),
+        };
+        let mut observed = self.container(format!("p-{replica}"), Some(identity));
+        let desired = self.wanted.get(&replica.service).unwrap();
+        observed.files.clone_from(&desired.files);
+        let id = observed.id.clone();
+        self.containers.insert(id.clone(), observed);
+        Outcome::Done(self.sight(&id))
     }
 
     fn compare(&mut self, id: &ContainerId) -> Outcome {
@@ -134,6 +150,7 @@ impl Scenario {
             state: ContainerState::Created,
             image: ImageId::new("sha256:0"),
             health: Health::Starting,
+            health_exec: None,
             started: None,
             kernel: Kernel::NotRunning,
             asked: Asked {

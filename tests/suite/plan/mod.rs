@@ -13,3 +13,4 @@ mod reach;
 mod recycling;
 mod restarts;
 mod scenario;
+mod taints;

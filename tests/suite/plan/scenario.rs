@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use phoenixd::reconcile::{
     Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Health, Identity,
-    Limits, Listing, NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, VolumeSeen,
-    World,
+    Limits, Listing, NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, Touch,
+    VolumeSeen, World,
 };
 use phoenixd::spec::{
     BornAfter, ContainerId, FileDigest, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy,
@@ -38,6 +38,8 @@ pub(super) struct Scenario {
     pub(super) edge_works: bool,
     pub(super) unhealthy: BTreeSet<String>,
     pub(super) starts_fail: Option<String>,
+    /// Why no evidence can be captured.
+    pub(super) captures_fail: Option<String>,
     /// What a comparison with the original finds.
     pub(super) differs: Option<String>,
     pub(super) weak: bool,
@@ -111,6 +113,7 @@ impl Scenario {
             edge_works: true,
             unhealthy: BTreeSet::new(),
             starts_fail: None,
+            captures_fail: None,
             differs: None,
             weak: false,
             dependencies: Vec::new(),
@@ -330,13 +333,19 @@ impl Scenario {
         self.apply(Event::Signalled { id });
     }
 
+    /// A witness tells of something that was done to it.
+    pub(super) fn touched(&mut self, replica: &str, touch: Touch) {
+        let id = self.id_of(replica);
+        self.apply(Event::Touched { id, touch });
+    }
+
     /// Docker's own health status, as the next inspection will tell.
     pub(super) fn health(&mut self, replica: &str, health: Health) {
         let id = self.id_of(replica);
         self.containers.get_mut(&id).unwrap().health = health;
     }
 
-    fn id_of(&self, replica: &str) -> ContainerId {
+    pub(super) fn id_of(&self, replica: &str) -> ContainerId {
         let name = format!("p-{replica}");
         self.containers
             .values()

@@ -42,6 +42,8 @@ pub(super) enum Fault {
     Compose,
     /// `docker compose down` with everything of the project in it, then perhaps `docker compose up`.
     ComposeDown,
+    /// Somebody gets into a container.
+    Touch,
     /// A network that nothing runs on is removed, perhaps one that somebody else has to make again.
     NetworkRemoved,
 }
@@ -112,10 +114,17 @@ impl Chaos {
         let depends = !setup.of_compose().is_empty();
         let compose = (depends && !calm && Rng::stream(seed, "chaos of compose").chance(600))
             .then_some(Fault::Compose);
+        let touches =
+            (!calm && Rng::stream(seed, "who gets in").chance(300)).then_some(Fault::Touch);
         let pace = Duration::from_millis(rng.one([400, 4000, 15_000, 60_000, 200_000]));
         Self {
             rng,
-            kinds: kinds.into_iter().chain(meddles).chain(compose).collect(),
+            kinds: kinds
+                .into_iter()
+                .chain(meddles)
+                .chain(compose)
+                .chain(touches)
+                .collect(),
             pace,
             on: true,
             edge_slow_until: Time::BOOT,
@@ -223,6 +232,7 @@ impl Sim {
                 self.suspend(span);
                 self.judge.disturbed(self.now);
             }
+            Fault::Touch => self.somebody_gets_in(),
             Fault::ComposeDown | Fault::NetworkRemoved => self.meddle(fault),
             Fault::HintsLost => self.chaos.hints_lost_until = minute(&mut self.chaos.rng),
             Fault::EdgeSlow => self.chaos.edge_slow_until = minute(&mut self.chaos.rng),

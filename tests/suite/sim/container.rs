@@ -36,6 +36,12 @@ pub(super) struct Container {
     /// Since when it does not serve, after it did.
     pub(super) bad_since: Option<Time>,
     pub(super) quality: Quality,
+    /// Somebody got in, and since when.
+    pub(super) touched_at: Option<Time>,
+    /// A process that somebody started in it is there until then.
+    pub(super) intruder_until: Option<Time>,
+    /// phoenixd froze it, then.
+    pub(super) frozen_at: Option<Time>,
     /// A human or a fault of the engine had a hand in it.
     pub(super) meddled: bool,
     /// The name that it is to take over, as its marks say.
@@ -74,6 +80,7 @@ impl Container {
             state: self.state.clone(),
             image: self.image.clone(),
             health: self.health(now),
+            health_exec: None,
             started: self.started,
             kernel,
             asked: Asked {

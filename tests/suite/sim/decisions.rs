@@ -14,6 +14,7 @@ use super::setup::Defect;
 impl Judge {
     /// I1, I8: a table does not lose its last backend by phoenixd's own doing, and holds nothing weak.
     pub(super) fn publishes(&mut self, now: Time, host: &Host, before: &Routes, after: &Routes) {
+        self.publishes_tainted(now, host, after);
         for backend in backends(after) {
             if self.gone.contains(&backend.container_id) {
                 self.fail(
@@ -76,6 +77,7 @@ impl Judge {
     ) {
         self.expiry |= super::seeds::is_expiry(reason);
         self.begins_with_dependencies(now, host, action, reason);
+        self.begins_taking(now, host, action);
         if action.container().is_some_and(|id| self.gone.contains(id)) {
             self.fail(
                 now,
@@ -117,6 +119,9 @@ impl Judge {
             | Action::Compare { .. }
             | Action::Rename { .. }
             | Action::Look { .. }
+            | Action::Freeze { .. }
+            | Action::Capture { .. }
+            | Action::Destroy { .. }
             | Action::RemoveNetwork(_)
             | Action::RemoveVolume(_) => {}
         }
@@ -126,6 +131,11 @@ impl Judge {
         if self.calls.len() > self.calls_limit {
             self.fail(now, "I13", format!("{} calls at once", self.calls.len()));
         }
+        self.counts(now, action, reason);
+    }
+
+    /// No tight loop.
+    fn counts(&mut self, now: Time, action: &Action, reason: &Reason) {
         let strikes = self.strikes.len();
         let (times, bound) = match action {
             Action::Look { .. } => (&mut self.looks, 6000),
@@ -162,9 +172,21 @@ impl Judge {
             .iter()
             .filter(|other| other.service == replica.service)
             .count();
+        // The tainted aside, which hold no place where there is a surge; of them there are no more than that again.
+        let gives_its_place = |c: &&Container| {
+            desired.phoenix.surge > 0 && !c.is_original() && self.tainted.may_be(&c.id)
+        };
+        let known = |c: &&Container| self.known.contains_key(&c.id) && !c.meddled;
+        let all = host.live_of(&replica.service).filter(known).count();
+        if u32::try_from(creating + all).unwrap_or(u32::MAX) > 2 * limit {
+            let text = format!("{replica} is made, {all} live, the tainted among them");
+            self.fail(now, "I3", text);
+            return;
+        }
         let live = host
             .live_of(&replica.service)
-            .filter(|c| self.known.contains_key(&c.id) && !c.meddled)
+            .filter(known)
+            .filter(|c| !gives_its_place(c))
             .filter(|c| {
                 c.identity
                     .as_ref()
@@ -330,6 +352,7 @@ fn is_own_will(reason: &Reason) -> Option<bool> {
         | Reason::Excess { .. } => Some(true),
         Reason::Ended { .. }
         | Reason::Weaker { .. }
+        | Reason::Tainted { .. }
         | Reason::Overdue
         | Reason::Orphan
         | Reason::Leaving

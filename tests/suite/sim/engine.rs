@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::Stream;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use phoenixd::adopt::{self, Examined, Value};
-use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Scope, read_value};
-use phoenixd::reconcile::{DependencySeen, Identity, Listing, Observed, Time};
+use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Part, Scope, read_value};
+use phoenixd::reconcile::{DependencySeen, ExecFacts, Identity, Listing, Observed, Time};
 use phoenixd::spec::{
     Attachment, ContainerId, FileDigest, FileMount, ImageFacts, ImageId, ImageRef, MountSource,
     NetworkName, NetworkSpec, ProjectName, ServiceName, VolumeName, VolumeSpec,
@@ -90,6 +90,8 @@ pub(super) enum Effect {
     Connect(ContainerId, NetworkName),
     Start(ContainerId),
     Remove(ContainerId),
+    Freeze(ContainerId),
+    Destroy(ContainerId),
     RemoveOriginal(ContainerId),
     Rename(ContainerId, String),
     CreateNetwork(NetworkName),
@@ -266,6 +268,7 @@ impl Shared {
             let hint = Hint {
                 id,
                 action: action.to_owned(),
+                exec: None,
             };
             self.subscribers.retain(|(about, subscriber)| {
                 let wants = match about {
@@ -292,33 +295,40 @@ impl Shared {
             .push((at, Happening::Late(Box::new(effect))));
     }
 
+    fn create(&mut self, effect: &Effect) -> Result<ContainerId, Refusal> {
+        let Effect::Create {
+            name,
+            identity,
+            image,
+            network,
+            volumes,
+            marked,
+            files,
+        } = effect
+        else {
+            return Err(Refusal::Refused("it is no create".to_owned()));
+        };
+        let host = &mut self.host;
+        host.mutations += 1;
+        let mut draft = host.draft(name.clone(), Some(Identity::clone(identity)));
+        draft
+            .networks
+            .extend(network.iter().map(|network| (network.clone(), None)));
+        draft.volumes.clone_from(volumes);
+        draft.marked.clone_from(marked);
+        draft.files.clone_from(files);
+        draft.image = image.clone().unwrap_or(draft.image);
+        let id = host.create(draft)?;
+        self.births.push_back(id.clone());
+        Ok(id)
+    }
+
     /// Does it, now.
     pub(super) fn effect(&mut self, effect: &Effect) -> Result<Option<ContainerId>, Refusal> {
         let project = self.project.clone();
         let host = &mut self.host;
         match effect {
-            Effect::Create {
-                name,
-                identity,
-                image,
-                network,
-                volumes,
-                marked,
-                files,
-            } => {
-                host.mutations += 1;
-                let mut draft = host.draft(name.clone(), Some(Identity::clone(identity)));
-                draft
-                    .networks
-                    .extend(network.iter().map(|network| (network.clone(), None)));
-                draft.volumes.clone_from(volumes);
-                draft.marked.clone_from(marked);
-                draft.files.clone_from(files);
-                draft.image = image.clone().unwrap_or(draft.image);
-                let id = host.create(draft)?;
-                self.births.push_back(id.clone());
-                return Ok(Some(id));
-            }
+            Effect::Create { .. } => return self.create(effect).map(Some),
             Effect::Connect(id, network) => {
                 host.touch("connect", id, &project);
                 host.connect(id, network)?;
@@ -333,6 +343,14 @@ impl Shared {
                     host.touched = Some("the volumes of an original".to_owned());
                 }
                 host.remove(id)?;
+            }
+            Effect::Freeze(id) => {
+                host.touch("pause", id, &project);
+                host.freeze(id)?;
+            }
+            Effect::Destroy(id) => {
+                host.touch("destroy", id, &project);
+                host.vanish(id);
             }
             Effect::RemoveOriginal(id) => {
                 host.touch("remove", id, &project);
@@ -486,6 +504,32 @@ impl Engine for SimEngine {
         self.call(Effect::RemoveOriginal(id.clone()))
             .await
             .map(drop)
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::Freeze(id.clone())).await.map(drop)
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<(), Error> {
+        self.call(Effect::Destroy(id.clone())).await.map(drop)
+    }
+
+    /// Nobody executes anything here: touches are told as they are.
+    async fn exec(&self, _: &str) -> Result<Option<ExecFacts>, Error> {
+        self.ask(|_| None).await
+    }
+
+    async fn evidence(&self, id: &ContainerId) -> Vec<Part> {
+        let inspected = self.ask(|host| host.containers.contains_key(id)).await;
+        let content = match inspected {
+            Ok(true) => Ok(b"{}".to_vec()),
+            Ok(false) => Err("no such container".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        vec![Part {
+            name: "inspect.json",
+            content,
+        }]
     }
 
     async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {

@@ -205,6 +205,9 @@ impl Host {
             hung_until: Time::BOOT,
             bad_since: None,
             quality,
+            touched_at: None,
+            intruder_until: None,
+            frozen_at: None,
             meddled: false,
             marked: None,
             compose: None,
@@ -400,6 +403,27 @@ impl Host {
                 self.vanish(id);
                 Ok(())
             }
+        }
+    }
+
+    /// Its processes are frozen.
+    pub(super) fn freeze(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let now = self.now;
+        let Some(container) = self.containers.get_mut(id) else {
+            return Err(Refusal::NotFound("no such container".to_owned()));
+        };
+        match container.state {
+            ContainerState::Running | ContainerState::Paused => {
+                container.frozen_at = Some(now);
+                container.state = ContainerState::Paused;
+                self.hints.push((id.clone(), "pause"));
+                Ok(())
+            }
+            ContainerState::Created
+            | ContainerState::Restarting
+            | ContainerState::Exited { .. }
+            | ContainerState::Removing
+            | ContainerState::Dead => Err(Refusal::Conflict("it is not running".to_owned())),
         }
     }
 

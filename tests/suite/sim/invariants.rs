@@ -16,6 +16,7 @@ use phoenixd::spec::{ContainerId, FileDigest, ReplicaName, ServiceName};
 use super::depends::Dependencies;
 use super::host::{Container, Host};
 use super::setup::Setup;
+use super::taints::Tainted;
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +66,7 @@ pub(super) struct Judge {
     /// Units of which some supervisor found a replica equal to the original.
     pub(super) compared: BTreeSet<ServiceName>,
     pub(super) dependencies: Dependencies,
+    pub(super) tainted: Tainted,
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -95,6 +97,7 @@ impl Judge {
             expiry: false,
             compared: BTreeSet::new(),
             dependencies: Dependencies::default(),
+            tainted: Tainted::default(),
         }
     }
 
@@ -135,6 +138,7 @@ impl Judge {
         self.stopped.clear();
         self.excused.clear();
         self.settled.clear();
+        self.tainted = Tainted::default();
         self.expiry = false;
         self.forget_dependencies();
         self.disturbed(now);
@@ -156,6 +160,7 @@ impl Judge {
                 self.calls
                     .retain(|about| listed.contains(about.as_str()) || about.contains(' '));
                 for observed in &listing.containers {
+                    self.told_of_freeze(observed);
                     self.saw(&observed.id, *asked_at);
                     self.told_of_replica(observed);
                 }
@@ -168,6 +173,7 @@ impl Judge {
                 observed: Some(observed),
             } => {
                 self.saw(id, *asked_at);
+                self.told_of_freeze(observed);
                 self.told_of_replica(observed);
             }
             Event::Seen {
@@ -185,6 +191,7 @@ impl Judge {
             Event::Wanted(_)
             | Event::Refused(_)
             | Event::Signalled { .. }
+            | Event::Touched { .. }
             | Event::Probed { .. }
             | Event::Published { .. }
             | Event::Edge(_)
@@ -194,6 +201,7 @@ impl Judge {
 
     fn told_of_end(&mut self, action: &Action, outcome: &Outcome) {
         self.calls.remove(&about(action));
+        self.told_of_capture(action, outcome);
         if let (Action::Compare { replica, .. }, Outcome::Done(_)) = (action, outcome) {
             self.compared.insert(replica.service.clone());
         }
@@ -210,6 +218,7 @@ impl Judge {
             Outcome::Done(sight) | Outcome::Failed { sight, .. } => match sight {
                 Sight::Container { asked_at, observed } => {
                     self.saw(&observed.id, *asked_at);
+                    self.told_of_freeze(observed);
                     self.told_of_replica(observed);
                 }
                 Sight::Gone { asked_at } => {

@@ -35,6 +35,7 @@ mod run;
 mod seeds;
 mod setup;
 mod shell;
+mod taints;
 mod transcript;
 
 use std::time::Duration;

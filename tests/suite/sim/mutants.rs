@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use phoenixd::reconcile::{
     Action, Desired, Event, Kernel, NetworkSeen, Observed, Outcome, Planned, Reason, ReplicaStatus,
-    Sight, Stage, Step, Subject, WaitingOn,
+    Routes, Sight, Stage, Step, Subject, Touch, WaitingOn,
 };
 use phoenixd::spec::{BornAfter, ContainerId, Incarnation, ServiceName};
 
@@ -77,12 +77,22 @@ pub(super) enum Mutant {
     IgnoreUpdates,
     /// Takes every replica for born before its dependencies.
     ForgetWhatCameBefore,
+    /// Hears of no touch.
+    IgnoreTouches,
+    /// Leaves what is tainted in the table.
+    RouteToTainted,
+    /// Destroys what should be captured first.
+    SkipTheCapture,
+    /// Never freezes, and waits for it.
+    ForgetTheFreeze,
+    /// Has one witness.
+    IgnoreTheScan,
     /// A `down` in any order.
     LeaveInAnyOrder,
 }
 
 /// Every mutant, which checker catches it, and the seed from which on one is looked for that does.
-const ALL: [(Mutant, &str, u64); 31] = [
+const ALL: [(Mutant, &str, u64); 36] = [
     (Mutant::SkipTheDrain, "I9", 0),
     (Mutant::StopOldFirst, "I1", 0),
     (Mutant::RouteToUnready, "I2", 1),
@@ -114,6 +124,11 @@ const ALL: [(Mutant, &str, u64); 31] = [
     (Mutant::IgnoreUpdates, "updates", 9),
     (Mutant::ForgetWhatCameBefore, "updates", 3),
     (Mutant::LeaveInAnyOrder, "order", 9),
+    (Mutant::IgnoreTouches, "I2", 6),
+    (Mutant::RouteToTainted, "I2", 6),
+    (Mutant::SkipTheCapture, "I4", 6),
+    (Mutant::ForgetTheFreeze, "liveness", 11),
+    (Mutant::IgnoreTheScan, "I2", 0),
 ];
 
 impl Sim {
@@ -134,6 +149,14 @@ impl Sim {
             ) => {
                 *asked_at = self.now;
             }
+            (Mutant::IgnoreTouches, Event::Touched { .. })
+            | (
+                Mutant::IgnoreTheScan,
+                Event::Touched {
+                    touch: Touch::Intruder(_),
+                    ..
+                },
+            ) => return None,
             (Mutant::IgnoreTheKernel, event) => {
                 for observed in seen_by(event) {
                     observed.kernel = Kernel::Unavailable;
@@ -214,6 +237,15 @@ impl Sim {
                 step.routes.get_or_insert_default();
             }
             Some(Mutant::LeaveInAnyOrder) => leave_at_once(&mut step),
+            Some(Mutant::RouteToTainted) => {
+                let before = self.shell.as_ref().and_then(|shell| shell.routes.clone());
+                route_to_tainted(before.as_deref(), &mut step);
+            }
+            Some(Mutant::SkipTheCapture) => skip_the_capture(&mut step),
+            Some(Mutant::ForgetTheFreeze) => {
+                step.actions
+                    .retain(|planned| !matches!(planned.action, Action::Freeze { .. }));
+            }
             Some(Mutant::ActTwice) => {
                 let again = step
                     .actions
@@ -348,6 +380,33 @@ fn route_to_unready(wanted: &BTreeMap<ServiceName, Desired>, step: &mut Step) {
                     address: target.address,
                 });
             }
+        }
+    }
+}
+
+fn skip_the_capture(step: &mut Step) {
+    for planned in &mut step.actions {
+        if let Action::Capture { replica, id } = &planned.action {
+            let (id, replica) = (id.clone(), Some(replica.clone()));
+            planned.action = Action::Destroy {
+                subject: Subject { id, replica },
+            };
+        }
+    }
+}
+
+fn route_to_tainted(before: Option<&Routes>, step: &mut Step) {
+    let tainted = |id: &ContainerId| {
+        let mut rows = step.status.replicas.iter();
+        rows.any(|row| row.container_id.as_ref() == Some(id) && row.tainted.is_some())
+    };
+    for (published, backends) in before.into_iter().flat_map(|table| &table.listeners) {
+        let kept = backends
+            .iter()
+            .filter(|backend| tainted(&backend.container_id));
+        let kept: Vec<_> = kept.cloned().collect();
+        if let Some(routes) = &mut step.routes {
+            routes.listeners.entry(*published).or_default().extend(kept);
         }
     }
 }

@@ -223,6 +223,7 @@ impl Sim {
         let mut shared = self.engine.lock();
         if let Some(container) = shared.host.containers.get_mut(id)
             && container.state == ContainerState::Paused
+            && container.frozen_at.is_none()
         {
             container.state = ContainerState::Running;
             shared.host.hints.push((id.clone(), "unpause"));

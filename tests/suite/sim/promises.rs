@@ -26,6 +26,7 @@ impl Judge {
         let right = host
             .owner(backend.address.ip())
             .is_some_and(|owner| owner.id == *id);
+        self.dialled_tainted(now, container);
         let serves = container.is_some_and(|container| container.serves(now));
         if self.stopped.contains(id) {
             self.fail(
@@ -155,6 +156,7 @@ impl Judge {
             .unwrap_or(container.made_at);
         // The last one of a unit stays until another one is there.
         let is_kept = desired.adopted.is_some() && is_alone;
+        self.check_tainted(now, container, is_kept);
         if !runs && !is_kept && calm > RECOVERED && now.since(ended) > NOTICED {
             self.fail(now, "I6", format!("{name} does not run and is still there"));
         }

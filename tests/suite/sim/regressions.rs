@@ -46,3 +46,8 @@ fn a_replica_of_an_earlier_supervisor_leaves_the_table_before_it_is_stopped() {
 fn nobody_is_ready_by_what_the_next_owner_of_its_address_answers() {
     passes(1222, Length::Long);
 }
+
+#[test]
+fn the_frozen_last_one_of_a_stop_first_unit_holds_no_birth_back() {
+    passes(21, Length::Short);
+}

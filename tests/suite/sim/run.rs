@@ -50,6 +50,8 @@ pub(super) struct Sim {
     pub(super) figures: Figures,
     pub(super) rng: Rng,
     pub(super) clients: Rng,
+    /// Who gets in where.
+    pub(super) touches: Rng,
     pub(super) tokens: u64,
     queue: BTreeMap<(Time, u64), Ev>,
     sequence: u64,
@@ -237,6 +239,7 @@ impl Sim {
             figures: Figures::default(),
             rng: Rng::stream(seed, "shell"),
             clients: Rng::stream(seed, "clients"),
+            touches: Rng::stream(seed, "touches"),
             tokens: 0,
             queue: BTreeMap::new(),
             sequence: 0,

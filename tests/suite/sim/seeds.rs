@@ -353,6 +353,7 @@ impl Sim {
 
     pub(super) fn tick(&mut self) {
         self.at(Duration::from_secs(1), Ev::Tick);
+        self.scan();
         let shared = self.engine.lock();
         let status = self.shell.as_ref().map(|shell| &shell.status);
         self.judge.tick(self.now, &shared.host, &self.edge, status);

@@ -117,6 +117,9 @@ impl Sim {
 
     /// An event reaches the supervisor.
     pub(super) fn deliver(&mut self, event: Event) {
+        if self.shell.is_some() {
+            self.judge.told_of_touch(self.now, &event);
+        }
         let Some(event) = self.mutate_event(event) else {
             return;
         };
@@ -194,6 +197,7 @@ impl Sim {
             Event::Edge(report) => format!("edge reports {report:?}"),
             Event::Refused(_)
             | Event::Signalled { .. }
+            | Event::Touched { .. }
             | Event::Unreachable { .. }
             | Event::Journal { .. }
             | Event::Command(_)
