@@ -12,6 +12,7 @@ pub mod edge;
 pub mod journal;
 pub mod kernel;
 pub mod probe;
+pub mod witness;
 
 pub mod api;
 pub mod config;

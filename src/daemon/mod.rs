@@ -13,6 +13,7 @@ mod start;
 mod supervise;
 mod threads;
 mod watch;
+mod witness;
 
 pub use adopt::{Adoption, Origin, Refused, discover};
 pub use execute::{Catalog, execute};

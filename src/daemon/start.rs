@@ -18,7 +18,7 @@ use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::threads::{EdgeThreads, cpus, unless_panicked};
 use super::watch::{Watch, now};
-use super::{Catalog, FileStore, ResolvedProject};
+use super::{Catalog, FileStore, ResolvedProject, witness};
 use crate::api::{self, Snapshot};
 use crate::clock;
 use crate::config::StateDir;
@@ -211,6 +211,7 @@ pub async fn supervise<E: Engine>(
     let until = || shutdown.clone();
     tasks.spawn(named("watch of the engine", watch.run()));
     tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
+    tasks.spawn(named("witnesses", witness::run(&engine, &status, until())));
     tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
     let edge = edge::run(
         ground.listeners,
@@ -243,8 +244,7 @@ pub async fn supervise<E: Engine>(
         told: Told::default(),
     };
     let ended = until_ended(supervisor, &mut tasks).await;
-    shutdown.cancel();
-    end_tasks(&mut tasks).await;
+    end_tasks(&shutdown, &mut tasks).await;
     close(&ground.journal).await;
     ended
 }
@@ -401,8 +401,9 @@ async fn close(journal: &Journal) {
     }
 }
 
-/// Waits for the tasks; connections that are still open after a while are given up.
-async fn end_tasks(tasks: &mut JoinSet<&'static str>) {
+/// Ends the tasks; connections that are still open after a while are given up.
+async fn end_tasks(shutdown: &CancellationToken, tasks: &mut JoinSet<&'static str>) {
+    shutdown.cancel();
     let all = async {
         while let Some(joined) = tasks.join_next().await {
             name_of(joined);

@@ -36,7 +36,7 @@ pub use build::{BuildError, ImageOf};
 pub use connect::{About, Docker, EngineFacts};
 pub use context::ContextError;
 pub use endpoint::{Address, ApiVersion, ApiVersionError, Endpoint, EndpointError, TlsSettings};
-pub use engine::{Birth, Engine, Hint, Scope};
+pub use engine::{Birth, Engine, Hint, Scope, Vitals};
 pub use error::Error;
 pub use examine::{read_value, write_value};
 pub use hash::spec_hash;

@@ -21,3 +21,4 @@ mod report;
 mod sim;
 mod support;
 mod tidy;
+mod witness;

@@ -32,3 +32,4 @@ mod refused;
 mod second;
 mod side_by_side;
 mod ttl;
+mod witness;
