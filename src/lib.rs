@@ -14,6 +14,7 @@ pub mod journal;
 pub mod kernel;
 pub mod probe;
 pub mod sign;
+pub mod witness;
 
 pub mod api;
 pub mod config;

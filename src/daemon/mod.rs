@@ -16,6 +16,7 @@ mod supervise;
 mod threads;
 mod touched;
 mod watch;
+mod witness;
 
 pub use adopt::{Adoption, Origin, Refused, discover};
 pub use execute::{Catalog, execute};

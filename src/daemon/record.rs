@@ -1,6 +1,5 @@
 //! What goes into the journal, and how it is worded.
 
-use super::evidence::Evidence;
 use crate::adopt::{Comparison, Difference, Verdict};
 use crate::journal::{Kind, Record};
 use crate::reconcile::{
@@ -8,6 +7,7 @@ use crate::reconcile::{
     Touched, World,
 };
 use crate::spec::{ReplicaName, ServiceName};
+use crate::witness::evidence::Captured;
 
 /// An action is about to be called.
 pub(super) fn began(action: &Action, reason: &Reason) -> Record {
@@ -144,7 +144,7 @@ pub(super) fn touched(touched: &Touched) -> Record {
 }
 
 /// Where the evidence is, and its digest.
-pub(super) fn with_evidence(record: Record, evidence: &Evidence) -> Record {
+pub(super) fn with_evidence(record: Record, evidence: &Captured) -> Record {
     record
         .detail("evidence", evidence.directory.display().to_string())
         .detail("sha256", evidence.digest.as_str())

@@ -19,7 +19,7 @@ use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::threads::{EdgeThreads, cpus, unless_panicked};
 use super::watch::{Watch, now};
-use super::{Catalog, FileStore, ResolvedProject};
+use super::{Catalog, FileStore, ResolvedProject, witness};
 use crate::api::{self, Snapshot};
 use crate::clock;
 use crate::config::StateDir;
@@ -218,7 +218,7 @@ pub async fn supervise<E: Engine>(
     let watch = Watch {
         engine: Arc::clone(&engine),
         scope: supervised.scope,
-        events,
+        events: events.clone(),
         relist: Arc::clone(&relist),
         shutdown: shutdown.clone(),
     };
@@ -227,6 +227,10 @@ pub async fn supervise<E: Engine>(
     let until = || shutdown.clone();
     tasks.spawn(named("watch of the engine", watch.run()));
     tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
+    tasks.spawn(named(
+        "witnesses",
+        witness::run(&engine, &status, events, until()),
+    ));
     tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
     let edge = edge::run(ground.listeners, FORWARDED, routes_in, reports, until());
     tasks.spawn(named("edge", ground.edge.run(edge)));
@@ -434,7 +438,7 @@ async fn close(journal: &Journal, heads: Option<Exporter>) {
     }
 }
 
-/// Waits for the tasks; connections that are still open after a while are given up.
+/// Ends the tasks; connections that are still open after a while are given up.
 async fn end_tasks(shutdown: &CancellationToken, tasks: &mut JoinSet<&'static str>) {
     shutdown.cancel();
     let all = async {

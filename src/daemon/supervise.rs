@@ -14,7 +14,6 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::evidence::Evidence;
 use super::execute::execute_telling;
 use super::guarded::Guarded;
 use super::watch::now;
@@ -30,6 +29,7 @@ use crate::reconcile::{
     Status, Step, Targets, Time, WaitingOn, World,
 };
 use crate::spec::{FileDigest, FileMount, ReplicaName, ServiceName};
+use crate::witness::evidence::Captured;
 
 /// The longest wait without planning. Timers do not count suspended time, so after a suspend deadlines are met at
 /// most this late.
@@ -92,7 +92,7 @@ pub(super) struct Called {
     /// What a comparison found.
     compared: Option<Comparison>,
     /// What was captured of a tainted replica.
-    evidence: Option<Evidence>,
+    evidence: Option<Captured>,
 }
 
 /// Awaits a call; of a stop that outlasts its grace it counts the connections that end with it. Docker counts whole

@@ -7,13 +7,14 @@ use std::path::Path;
 use tracing::warn;
 
 use super::Catalog;
-use super::evidence::{self, Evidence};
+use super::evidence;
 use super::execute::execute_telling;
 use super::record;
 use super::supervise::Supervisor;
 use super::watch::now;
 use crate::docker::{Engine, Hint};
 use crate::reconcile::{Action, Door, Exec, Failure, FailureKind, Judged, Outcome, Status, Touch};
+use crate::witness::evidence::Captured;
 
 /// What a hint says was done to the container; nothing for what only looks, and for what phoenixd asks about by itself.
 /// The names are those of moby v20.10.24 to v28.5.2 (`daemon/events`).
@@ -48,7 +49,7 @@ pub(super) async fn capture<E: Engine>(
     catalog: &Catalog,
     evidence: &Path,
     action: &Action,
-) -> (Outcome, Option<Evidence>) {
+) -> (Outcome, Option<Captured>) {
     let (Some(replica), Some(id)) = (action.replica(), action.container()) else {
         let failure = Failure {
             kind: FailureKind::Refused,
@@ -56,8 +57,7 @@ pub(super) async fn capture<E: Engine>(
         };
         return (Outcome::Unknown { failure }, None);
     };
-    let captured =
-        evidence::capture(engine, evidence.to_owned(), replica.clone(), id.clone()).await;
+    let captured = evidence::capture(engine, catalog, evidence, replica, id).await;
     let write = |_: &_| Ok(());
     let looked = execute_telling(engine, catalog, action, write, now, &mut None).await;
     match (captured, looked) {

@@ -17,8 +17,8 @@ use futures::Stream;
 use super::convert::{self, Vantage};
 use super::endpoint::ApiVersion;
 use super::{
-    Birth, Docker, Engine, Error, Hint, Part, Scope, body, error, events, examine, exec, list,
-    needs, resources,
+    Birth, Docker, Engine, Error, Hint, Part, Scope, Vitals, body, error, events, examine, exec,
+    list, needs, resources,
 };
 use crate::adopt::Examined;
 use crate::reconcile::{DependencySeen, ExecFacts, Listing, Observed};
@@ -257,6 +257,10 @@ impl Engine for Docker {
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn vitals(&self, id: &ContainerId) -> Result<Option<Vitals>, Error> {
+        examine::vitals(self, id).await
     }
 
     async fn subscribe(

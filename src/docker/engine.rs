@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,6 +167,23 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<
         Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
     > + Send;
+
+    /// Where a running container is on the engine's host; `None` when it does not run, or there is none.
+    fn vitals(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Vitals>, Error>> + Send;
+}
+
+/// Where a running container is on the engine's host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vitals {
+    /// The number of its process 1 there.
+    pub pid: u32,
+    /// Its writable layer there; `None` where the storage driver has none by itself.
+    pub upper: Option<PathBuf>,
+    /// Its root is read-only: nothing of its own writes to that layer.
+    pub read_only: bool,
 }
 
 /// What a listing is about.

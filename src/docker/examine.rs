@@ -4,6 +4,7 @@
 //! Not here: what is concluded from it (`adopt`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -12,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::connect::within;
 use super::transport::request;
-use super::{Docker, Error, calls};
+use super::{Docker, Error, Vitals, calls};
 use crate::adopt::{self, Change, ChangeKind, Examined, Value};
 use crate::spec::{ContainerId, ProjectName};
 
@@ -61,6 +62,22 @@ pub(super) async fn examine(docker: &Docker, id: &ContainerId) -> Result<Option<
         changes: changes.items().iter().filter_map(change).collect(),
         marks,
         inspect,
+    }))
+}
+
+/// Where a running container is on the engine's host.
+pub(super) async fn vitals(docker: &Docker, id: &ContainerId) -> Result<Option<Vitals>, Error> {
+    let path = format!("/containers/{id}/json");
+    let inspect = get(docker, "inspect", calls::LOOK, &path).await?;
+    Ok(inspect.and_then(|inspect| {
+        let pid = inspect.at(&["State", "Pid"]).as_set_number()?;
+        let upper = inspect.at(&["GraphDriver", "Data", "UpperDir"]).as_text();
+        let read_only = inspect.at(&["HostConfig", "ReadonlyRootfs"]).as_bool();
+        Some(Vitals {
+            pid: u32::try_from(pid).ok()?,
+            upper: upper.map(PathBuf::from),
+            read_only: read_only.unwrap_or_default(),
+        })
     }))
 }
 

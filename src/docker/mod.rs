@@ -39,7 +39,7 @@ pub use connect::{About, Docker, EngineFacts};
 pub use context::ContextError;
 pub use doors::{Door, ProbeAnswer, Refused, doors, knows, try_door};
 pub use endpoint::{Address, ApiVersion, ApiVersionError, Endpoint, EndpointError, TlsSettings};
-pub use engine::{Birth, Engine, Hint, Part, Scope};
+pub use engine::{Birth, Engine, Hint, Part, Scope, Vitals};
 pub use error::Error;
 pub use examine::{read_value, write_value};
 pub use hash::spec_hash;

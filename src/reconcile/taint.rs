@@ -14,7 +14,7 @@ use super::replica::{Replica, Routed};
 use super::service::Service;
 use super::{
     Action, ContainerState, Desired, Door, Entry, Exec, Failure, FailureKind, HealthExec, Intruder,
-    Outcome, Reason, Socket, Subject, Time, Touch, Verdict, WaitingOn, World,
+    Kernel, Outcome, Reason, Socket, Subject, Time, Touch, Verdict, WaitingOn, World,
 };
 use crate::spec::{ContainerId, OnTaint, Probe, ReplicaName};
 
@@ -132,6 +132,9 @@ impl World {
             }
             return false;
         };
+        if replica.is_past_being_touched(&touch) {
+            return false;
+        }
         if is_start_of_process(&touch) {
             replica.exec_at = Some(now);
         }
@@ -316,6 +319,17 @@ impl Replica {
         Some(Reason::Tainted { touch })
     }
 
+    /// Its evidence is there and it is taken down, or its process has ended: what changes in its layer now is that.
+    fn is_past_being_touched(&self, touch: &Touch) -> bool {
+        let runs = self.observed.as_ref().is_some_and(|observed| {
+            matches!(
+                observed.state,
+                ContainerState::Running | ContainerState::Paused
+            )
+        });
+        self.is_captured() || (!runs && matches!(touch, Touch::Changed(_)))
+    }
+
     /// Its evidence is there, or cannot be had.
     pub(super) fn is_captured(&self) -> bool {
         self.taint.as_ref().is_some_and(|taint| taint.capture_over)
@@ -335,6 +349,14 @@ impl Replica {
     /// phoenixd began to freeze it.
     fn is_frozen_by_us(&self) -> bool {
         self.taint.as_ref().is_some_and(|taint| taint.freezes > 0)
+    }
+
+    /// The bounding set that it was born with, where it could be read.
+    fn bounding(&self) -> Option<u64> {
+        match self.observed.as_ref()?.kernel {
+            Kernel::Read { facts, .. } => Some(facts.cap_bounding),
+            Kernel::NotRunning | Kernel::Unavailable => None,
+        }
     }
 
     fn health_exec(&self) -> Option<&HealthExec> {
@@ -449,7 +471,11 @@ fn judge(replica: &Replica, desired: Option<&Desired>, touch: &Touch) -> Option<
         Touch::Exec(exec) => judge_exec(replica.health_exec(), exec),
         Touch::Door(Door::Pause) if replica.is_frozen_by_us() => None,
         Touch::Door(Door::Rename) if replica.renamed => None,
-        Touch::Intruder(intruder) if is_probe_at_work(replica.health_exec(), intruder) => None,
+        Touch::Intruder(intruder)
+            if is_probe_at_work(replica.health_exec(), replica.bounding(), intruder) =>
+        {
+            None
+        }
         // A root that the file leaves writable is there to be written to.
         Touch::Changed(_) => desired
             .is_none_or(|desired| desired.policy.read_only)
@@ -479,10 +505,21 @@ fn judge_exec(probe: Option<&HealthExec>, exec: &Exec) -> Option<Judged> {
 
 /// A process of Docker's own health check: the check's command, its interpreter with it, what its shell turned into, or
 /// the runtime that is about to become it.
-fn is_probe_at_work(probe: Option<&HealthExec>, intruder: &Intruder) -> bool {
+fn is_probe_at_work(
+    probe: Option<&HealthExec>,
+    own_bounding: Option<u64>,
+    intruder: &Intruder,
+) -> bool {
     let Some(probe) = probe.filter(|_| intruder.how == Entry::Shim) else {
         return false;
     };
+    let has_more = |bounding: u64| own_bounding.is_some_and(|own| bounding & !own != 0);
+    if intruder.terminal == Some(true) || intruder.cap_bounding.is_some_and(has_more) {
+        return false;
+    }
+    if intruder.arguments == probe.arguments {
+        return true;
+    }
     let whole = probe.arguments.join(" ");
     let program = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
     let own = program(intruder.command.split(' ').next().unwrap_or_default());

@@ -94,6 +94,14 @@ pub struct Intruder {
     pub how: Entry,
     /// Its command line, arguments joined by spaces, as far as it could be read.
     pub command: String,
+    /// The same, one by one: what a health check is compared with.
+    pub arguments: Vec<String>,
+    /// As which user, as the host counts it; `None` where it could not be read.
+    pub uid: Option<u32>,
+    /// Its bounding set, one bit each: with more than the container's own it was started with privileges.
+    pub cap_bounding: Option<u64>,
+    /// It has a terminal; `None` where it could not be read.
+    pub terminal: Option<bool>,
 }
 
 /// How a process got into the namespaces.

@@ -41,7 +41,7 @@ pub use phoenix::{
     Allow, Backoff, Jitter, Lifetime, Overdue, Phoenix, Probe, ProbeKind, ProbeSetting, Reach,
     STARTING_ESTIMATE, Timing,
 };
-pub use policy::{KernelFacts, Policy, Weakness};
+pub use policy::{KernelFacts, Policy, Weakness, capability_bit};
 pub use project::{IpamPool, NetworkSpec, Project, Published, Service, VolumeSpec};
 pub use pull::PullPolicy;
 pub use taints::{Declared, Listen, OnTaint, Peers, Transport};

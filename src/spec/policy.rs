@@ -153,7 +153,7 @@ const NAMES: [&str; 41] = [
 ];
 
 /// The bit of a capability, by its name with or without `CAP_`, in either case.
-pub(super) fn capability_bit(name: &str) -> Option<u64> {
+pub fn capability_bit(name: &str) -> Option<u64> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     NAMES

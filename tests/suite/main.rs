@@ -22,3 +22,4 @@ mod report;
 mod sim;
 mod support;
 mod tidy;
+mod witness;

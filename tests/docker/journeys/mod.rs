@@ -36,3 +36,4 @@ mod second;
 mod side_by_side;
 mod taint;
 mod ttl;
+mod witness;

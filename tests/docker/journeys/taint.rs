@@ -93,25 +93,37 @@ fn an_exec_takes_a_replica_out_of_rotation_and_leaves_evidence() {
         assert_eq!(mode(&file.path()), 0o600, "{file:?}");
         names.push(file.file_name().to_string_lossy().into_owned());
     }
-    names.sort();
-    assert_eq!(
-        names,
-        [
-            "changes.json",
-            "inspect.json",
-            "log",
-            "manifest.json",
-            "top.json"
-        ]
-    );
+    for expected in [
+        "changes.json",
+        "inspect.json",
+        "log",
+        "manifest.json",
+        "processes.json",
+        "sockets-tcp.txt",
+        "top.json",
+    ] {
+        assert!(names.iter().any(|name| name == expected), "{names:?}");
+    }
     let inspect = fs::read(directory.join("inspect.json")).expect("read");
     let inspect: Value = serde_json::from_slice(&inspect).expect("JSON");
     assert_eq!(inspect["State"]["Paused"], true);
 
+    // Two witnesses tell of it, in either order.
     let tainted = journal(&journey, "tainted");
-    assert_eq!(tainted.len(), 1, "{tainted:#?}");
-    assert_eq!(tainted[0]["container_id"], victim.as_str());
-    assert_eq!(tainted[0]["reason"], "exec of `/phoenixd --version`");
+    let reasons: Vec<&str> = tainted
+        .iter()
+        .filter_map(|record| record["reason"].as_str())
+        .collect();
+    assert!(
+        reasons.contains(&"exec of `/phoenixd --version`"),
+        "{reasons:?}"
+    );
+    let is_entry = |reason: &&str| reason.contains("(`/phoenixd --version`) was started in it");
+    assert!(reasons.iter().filter(|reason| is_entry(reason)).count() <= 1);
+    assert!(reasons.len() <= 2, "{reasons:?}");
+    for record in &tainted {
+        assert_eq!(record["container_id"], victim.as_str());
+    }
     let ended = journal(&journey, "ended");
     let captured = ended.iter().find(|record| record["action"] == "capture");
     let captured = captured.expect("a record of the capture");
@@ -234,7 +246,8 @@ fn a_health_check_each_second_never_taints() {
         .engine
         .must("POST", &format!("/exec/{exec}/start"), Some(&start));
     await_gone(&journey, &victim);
-    assert_eq!(journal(&journey, "tainted").len(), 1);
+    let tainted = journal(&journey, "tainted");
+    assert!((1..=2).contains(&tainted.len()), "{tainted:#?}");
 }
 
 #[test]
@@ -289,7 +302,7 @@ fn an_exec_is_noticed_within_a_quarter_of_a_second() {
             .filter(|line| {
                 line.contains("tainted: exec")
                     && line.contains("WARN")
-                    && !line.contains("birth failed")
+                    && !line.contains("a replica failed")
             })
             .collect();
         assert_eq!(lines.len(), round, "{log}");

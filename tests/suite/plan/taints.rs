@@ -379,6 +379,10 @@ fn a_health_check_at_work_is_no_intruder() {
             pid: 7,
             how,
             command: command.to_owned(),
+            arguments: Vec::new(),
+            uid: None,
+            cap_bounding: None,
+            terminal: None,
         })
     };
     for command in [
@@ -407,6 +411,25 @@ fn a_health_check_at_work_is_no_intruder() {
         serving(),
         intruder("curl -f localhost", Entry::Shim)
     ));
+}
+
+#[test]
+fn a_health_check_has_no_terminal_and_no_privileges() {
+    let check = |terminal, cap_bounding| {
+        let arguments = ["/bin/sh", "-c", "curl -f localhost || exit 1"].map(str::to_owned);
+        Touch::Intruder(Intruder {
+            pid: 7,
+            how: Entry::Shim,
+            command: arguments.join(" "),
+            arguments: arguments.to_vec(),
+            uid: Some(1000),
+            cap_bounding,
+            terminal,
+        })
+    };
+    assert!(!is_tainted_by(checked(), check(Some(false), Some(0))));
+    assert!(is_tainted_by(checked(), check(Some(true), Some(0))));
+    assert!(is_tainted_by(checked(), check(Some(false), Some(1))));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::Stream;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use phoenixd::adopt::{self, Examined, Value};
-use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Part, Scope, read_value};
+use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Part, Scope, Vitals, read_value};
 use phoenixd::reconcile::{DependencySeen, ExecFacts, Identity, Listing, Observed, Time};
 use phoenixd::spec::{
     Attachment, ContainerId, FileDigest, FileMount, ImageFacts, ImageId, ImageRef, MountSource,
@@ -578,6 +578,11 @@ impl Engine for SimEngine {
             })
         })
         .await
+    }
+
+    /// Its containers are on no host.
+    async fn vitals(&self, _: &ContainerId) -> Result<Option<Vitals>, Error> {
+        Ok(None)
     }
 
     async fn subscribe(

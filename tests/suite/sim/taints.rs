@@ -117,6 +117,10 @@ impl Sim {
                 pid: 4711,
                 how: Entry::Shim,
                 command: "sh".to_owned(),
+                arguments: vec!["sh".to_owned()],
+                uid: None,
+                cap_bounding: None,
+                terminal: None,
             });
             self.deliver(Event::Touched { id, touch });
         }
