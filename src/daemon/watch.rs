@@ -159,6 +159,8 @@ impl<E: Engine> Watch<E> {
                 },
                 Some(seen) = looks.next(&self.engine, &self.scope) => match seen {
                     Ok(event) => if self.send(event).await.is_err() { return End::Shutdown },
+                    // About one container: whether the engine is lost the next listing tells.
+                    Err(error @ Error::TimedOut { .. }) => debug!(error = %Chain(&error), "a look was not answered"),
                     Err(error) if error.is_retryable() => return End::Lost(error),
                     Err(error) => debug!(error = %Chain(&error), "a look failed; the next listing tells"),
                 },

@@ -12,13 +12,13 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{Docker, Error, Scope, calls, convert, examine, labels};
 use crate::reconcile::{DependencySeen, Listing, NetworkSeen, Observed, VolumeSeen};
-use crate::spec::{NetworkName, ProjectName, ServiceName, VolumeName};
+use crate::spec::{ContainerId, NetworkName, ProjectName, ServiceName, VolumeName};
 
 /// Inspections at once. More only queue in the engine, and each takes a connection.
 const CONCURRENT: usize = 8;
 
 pub(super) async fn list(docker: &Docker, scope: &Scope) -> Result<Listing, Error> {
-    let containers = containers(docker, scope).await?;
+    let Looked { containers, silent } = containers(docker, scope).await?;
     // Without a filter: the engine can ask for a label and a name, not for a label or a name.
     let networks = docker
         .call(
@@ -36,6 +36,7 @@ pub(super) async fn list(docker: &Docker, scope: &Scope) -> Result<Listing, Erro
         .await?;
     Ok(Listing {
         containers,
+        silent,
         networks: networks
             .into_iter()
             .filter_map(|network| network_seen(network, scope))
@@ -51,33 +52,57 @@ pub(super) async fn list(docker: &Docker, scope: &Scope) -> Result<Listing, Erro
 }
 
 /// The containers that carry the project's label, by name; originals, where they are asked for, before them.
-async fn containers(docker: &Docker, scope: &Scope) -> Result<Vec<Observed>, Error> {
+async fn containers(docker: &Docker, scope: &Scope) -> Result<Looked, Error> {
     let own = with_labels(docker, vec![labels::project_filter(&scope.project)]).await?;
     if !scope.originals {
         return Ok(own);
     }
     let mut all = with_labels(docker, examine::original_filters(&scope.project)).await?;
     // The labels match replicas too, which are listed already, and what is no original.
-    all.retain(Observed::is_original);
-    all.extend(own);
+    all.containers.retain(Observed::is_original);
+    all.containers.extend(own.containers);
+    all.silent.extend(own.silent);
     Ok(all)
 }
 
+/// What came of looking at containers one by one.
+struct Looked {
+    containers: Vec<Observed>,
+    /// The engine answers, but not about these: one whose cgroup is frozen at the wrong moment keeps its lock for ever
+    /// (20.10.24: a pause while `runc exec` begins). The others are none the worse for it.
+    silent: BTreeSet<ContainerId>,
+}
+
 /// The containers that carry all of these labels, by name.
-async fn with_labels(docker: &Docker, wanted: Vec<String>) -> Result<Vec<Observed>, Error> {
+async fn with_labels(docker: &Docker, wanted: Vec<String>) -> Result<Looked, Error> {
     let summaries = summaries(docker, wanted).await?;
-    let mut containers: Vec<Observed> = futures::stream::iter(summaries)
+    let looks: Vec<Result<Option<Observed>, ContainerId>> = futures::stream::iter(summaries)
         .map(|summary| async move {
             let id = summary.id.ok_or(Error::Malformed { field: "Id" })?;
-            docker.look(&id).await
+            match docker.look(&id).await {
+                Ok(seen) => Ok(Ok(seen)),
+                Err(Error::TimedOut { .. }) => Ok(Err(ContainerId::new(id))),
+                Err(error) => Err(error),
+            }
         })
         .buffer_unordered(CONCURRENT)
-        // One that vanished since it was listed is not there.
-        .try_filter_map(async |seen| Ok(seen))
         .try_collect()
         .await?;
-    containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-    Ok(containers)
+    let mut looked = Looked {
+        containers: Vec::new(),
+        silent: BTreeSet::new(),
+    };
+    for look in looks {
+        match look {
+            // One that vanished since it was listed is not there.
+            Ok(seen) => looked.containers.extend(seen),
+            Err(id) => drop(looked.silent.insert(id)),
+        }
+    }
+    looked
+        .containers
+        .sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    Ok(looked)
 }
 
 /// The containers of docker compose's services, by id. Nothing is asked where there are no such services.
@@ -99,7 +124,11 @@ pub(super) async fn dependencies(
         futures::stream::iter(summaries.into_iter().filter_map(of_service))
             .map(|(id, service)| async move {
                 let id = id.ok_or(Error::Malformed { field: "Id" })?;
-                let answer = docker.answer(&id).await?;
+                let answer = match docker.answer(&id).await {
+                    // Nothing is known of it until the engine answers about it again.
+                    Err(Error::TimedOut { .. }) => None,
+                    answer => answer?,
+                };
                 answer
                     .map(|answer| convert::dependency(&answer, service))
                     .transpose()

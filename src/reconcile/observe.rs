@@ -25,6 +25,7 @@ impl World {
             .containers
             .iter()
             .map(|observed| observed.id.clone())
+            .chain(listing.silent.iter().cloned())
             .collect();
         // A create that was under way when its supervisor was killed may be done again after the first one's name was handed
         // on: of two with one serial the one that runs is the replica, the other a stray.
@@ -32,6 +33,9 @@ impl World {
         containers.sort_by_key(|observed| observed.started.is_none());
         for observed in containers {
             self.see(now, asked_at, observed);
+        }
+        for id in &listing.silent {
+            self.fell_silent(now, id);
         }
         let unlisted: Vec<ContainerId> = self
             .replicas
@@ -52,6 +56,13 @@ impl World {
         self.replicas.retain(|_, replica| !lost(replica));
         self.settle_generations();
         self.settle_early_requests();
+    }
+
+    /// It is there, and nobody knows how it is: it stays as it was, and untouched, until the engine answers again.
+    fn fell_silent(&mut self, now: Time, id: &ContainerId) {
+        if let Some(replica) = self.replica_of(id) {
+            replica.unknown_since.get_or_insert(now);
+        }
     }
 
     pub(super) fn see(&mut self, now: Time, asked_at: Time, observed: Observed) {

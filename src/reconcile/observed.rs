@@ -155,6 +155,8 @@ pub struct Asked {
 pub struct Listing {
     /// The containers that carry the project's label.
     pub containers: Vec<Observed>,
+    /// Those of them about which the engine does not answer, although it does otherwise.
+    pub silent: BTreeSet<ContainerId>,
     /// The networks of the project: those that the services need, and those that carry our label.
     pub networks: BTreeSet<NetworkSeen>,
     /// The volumes likewise.

@@ -180,11 +180,16 @@ async fn a_refusal_is_told_by_its_kind_in_the_engine_s_words() {
     assert!((2048..2200).contains(&text.len()), "{}", text.len());
 }
 
-#[tokio::test]
-async fn a_container_that_vanishes_while_it_is_listed_is_left_out() {
+#[tokio::test(start_paused = true)]
+async fn a_container_that_vanishes_while_it_is_listed_is_left_out_and_one_that_is_not_answered_for_is_told()
+ {
     let fake = Fake::new(|asked| match asked {
         "GET /version" => version("1.41", "1.12"),
-        "GET /v1.41/containers/json" => answer(200, json!([{"Id": "gone"}, {"Id": "there"}])),
+        "GET /v1.41/containers/json" => answer(
+            200,
+            json!([{"Id": "gone"}, {"Id": "mute"}, {"Id": "there"}]),
+        ),
+        "GET /v1.41/containers/mute/json" => silence(),
         "GET /v1.41/containers/there/json" => answer(200, running()),
         "GET /v1.41/networks" => answer(
             200,
@@ -216,6 +221,7 @@ async fn a_container_that_vanishes_while_it_is_listed_is_left_out() {
     };
     let listing = docker.list(&scope).await.unwrap();
     assert_eq!(listing.containers.len(), 1);
+    assert_eq!(listing.silent, BTreeSet::from([ContainerId::new("mute")]));
     let networks: Vec<_> = listing
         .networks
         .iter()

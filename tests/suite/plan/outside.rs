@@ -165,3 +165,38 @@ fn a_listing_from_before_a_network_was_made_does_not_take_it_away() {
     assert_eq!(scenario.plan(), "", "it is not made twice");
     assert_snapshot!(told(&scenario), @"network p_default was removed from outside");
 }
+
+#[test]
+fn a_container_about_which_the_engine_does_not_answer_stays_as_it_was_and_harms_no_other() {
+    let mut desired = web();
+    desired.replicas = 2;
+    let mut scenario = Scenario::of(desired)
+        .with_running(1, "one", mins(1))
+        .with_running(2, "one", mins(1))
+        .start();
+    scenario.live(secs(60));
+    let id = scenario.id_of("web-1");
+    scenario.silent.insert(id);
+    scenario.list();
+    assert_eq!(
+        scenario.live(secs(60)),
+        "",
+        "it is there, and so is the other"
+    );
+    assert_eq!(scenario.routed(), "web-1 web-2");
+    scenario.dies("web-2", 1);
+    assert_snapshot!(scenario.live(secs(60)), @r"
+          0s remove web-2: it exited with code 1
+          0s create web-3 (generation 1): 1 of 2 replicas live
+          0s start web-3: birth
+    ");
+    assert_eq!(scenario.routed(), "web-1 web-3");
+    // Nothing is done to it until the engine answers about it again.
+    scenario.recycle();
+    scenario.live(secs(60));
+    assert!(scenario.plan().contains("web-1"), "{}", scenario.plan());
+    scenario.silent.clear();
+    scenario.list();
+    scenario.live(secs(60));
+    assert_eq!(scenario.routed(), "web-4 web-5");
+}

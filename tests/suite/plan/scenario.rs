@@ -44,6 +44,8 @@ pub(super) struct Scenario {
     pub(super) differs: Option<String>,
     pub(super) weak: bool,
     /// What docker compose runs.
+    /// The engine lists them, and tells nothing about them.
+    pub(super) silent: BTreeSet<ContainerId>,
     pub(super) dependencies: Vec<DependencySeen>,
     pub(super) ids: u64,
 }
@@ -116,6 +118,7 @@ impl Scenario {
             captures_fail: None,
             differs: None,
             weak: false,
+            silent: BTreeSet::new(),
             dependencies: Vec::new(),
             ids: 0,
         }
@@ -215,9 +218,15 @@ impl Scenario {
 
     pub(super) fn list(&mut self) {
         let listing = Listing {
-            containers: self.containers.values().cloned().collect(),
+            containers: self
+                .containers
+                .values()
+                .filter(|container| !self.silent.contains(&container.id))
+                .cloned()
+                .collect(),
             networks: self.networks.clone(),
             volumes: self.volumes.clone(),
+            silent: self.silent.clone(),
             dependencies: self.dependencies.clone(),
         };
         let asked_at = self.now;

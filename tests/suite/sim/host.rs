@@ -487,6 +487,7 @@ impl Host {
                     ours: *ours,
                 })
                 .collect(),
+            silent: BTreeSet::new(),
             dependencies: self.dependencies(&scope.dependencies),
         }
     }
