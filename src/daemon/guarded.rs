@@ -67,6 +67,13 @@ fn project(status: &Status, catalog: &Catalog, paths: &[PathBuf]) -> Project {
             exec_until_ms: None,
         })
     });
+    // One that took the place of docker compose's has that one's name, or whatever else it was renamed to.
+    let own = (status.replicas.iter()).filter(|replica| !replica.replica.is_original());
+    let mut names: Vec<String> = own
+        .filter_map(|replica| replica.container_name.clone())
+        .collect();
+    names.sort();
+    names.dedup();
     let mut images: Vec<String> = catalog
         .containers
         .values()
@@ -79,11 +86,60 @@ fn project(status: &Status, catalog: &Catalog, paths: &[PathBuf]) -> Project {
         project: catalog.project.to_string(),
         services: status.services.keys().map(ToString::to_string).collect(),
         replicas: replicas.collect(),
+        names,
         images,
         paths: paths
             .iter()
             .map(|path| path.to_string_lossy().into_owned())
             .collect(),
         ..Project::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::reconcile::{Health, ReplicaStatus, Stage};
+    use crate::spec::{ContainerId, Generation, ProjectName, ReplicaName, Serial, ServiceName};
+
+    fn replica(serial: Serial, name: &str) -> ReplicaStatus {
+        ReplicaStatus {
+            replica: ReplicaName::new(ServiceName::new("web"), serial),
+            container_id: Some(ContainerId::new("a".repeat(64))),
+            container_name: Some(name.to_owned()),
+            stage: Stage::Ready,
+            ready: true,
+            born_at: None,
+            deadline: None,
+            overdue: false,
+            generation: Generation(1),
+            verified: None,
+            waiting_on: None,
+            health: Health::None,
+            tainted: None,
+        }
+    }
+
+    #[test]
+    fn a_replica_is_known_by_the_name_that_it_took_over() {
+        let status = Status {
+            replicas: vec![
+                replica(Serial::ORIGINAL, "shop-db-1"),
+                replica(Serial(2), "shop-web-1"),
+            ],
+            ..Status::default()
+        };
+        let catalog = Catalog {
+            project: ProjectName::new("shop"),
+            containers: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+        };
+        let told = project(&status, &catalog, &[]);
+        assert_eq!(told.names, ["shop-web-1"]);
+        assert_eq!(told.replicas.len(), 1);
+        assert_eq!(told.replicas[0].name, "shop-web-2");
     }
 }

@@ -41,6 +41,8 @@ pub struct ReplicaStatus {
     pub replica: ReplicaName,
     /// Its container, where there is one already.
     pub container_id: Option<ContainerId>,
+    /// The name that its container has now.
+    pub container_name: Option<String>,
     /// Where it is in its life.
     pub stage: Stage,
     /// Traffic goes to it.
@@ -159,6 +161,7 @@ impl World {
         ReplicaStatus {
             replica: replica.name.clone(),
             container_id: replica.id().cloned(),
+            container_name: (replica.observed.as_ref()).map(|observed| observed.name.clone()),
             stage: replica.stage(),
             ready: desired.is_some_and(|desired| replica.is_in_rotation(desired)),
             born_at: replica.born_at(),

@@ -183,6 +183,7 @@ pub(super) fn now() -> Time {
 pub(super) fn ready(service: &str, serial: u64) -> ReplicaStatus {
     ReplicaStatus {
         replica: ReplicaName::new(ServiceName::new(service), Serial(serial)),
+        container_name: None,
         container_id: Some(ContainerId::new("4f1d9c")),
         stage: Stage::Ready,
         ready: true,
