@@ -1,6 +1,6 @@
 //! `build:` of a phoenix, by the engine's build API.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::support::{Journey, STRANGER, eventually};
 
@@ -45,10 +45,18 @@ impl Built {
         (answer.status == 200).then(|| answer.json())
     }
 
-    /// Whether a path is in a container.
+    /// Whether a path is in the image of a container. To copy it out of the container itself would be a touch.
     fn has(&self, container: &str, path: &str) -> bool {
-        let path = format!("/containers/{container}/archive?path={path}");
-        let answer = self.journey.engine.call("GET", &path, None);
+        let engine = &self.journey.engine;
+        let image = &self.journey.inspect(container)["Image"];
+        let body = json!({ "Image": image, "Labels": { STRANGER: self.journey.project } });
+        let made = engine
+            .must("POST", "/containers/create", Some(&body))
+            .json();
+        let other = made["Id"].as_str().expect("an id");
+        let path = format!("/containers/{other}/archive?path={path}");
+        let answer = engine.call("GET", &path, None);
+        engine.must("DELETE", &format!("/containers/{other}"), None);
         answer.expect("ask").status == 200
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::support::{Journey, eventually};
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "service",
     "replica",
     "container_id",
@@ -19,6 +19,7 @@ const KEYS: [&str; 9] = [
     "ttl_remaining_seconds",
     "generation",
     "waiting_on",
+    "tainted",
 ];
 
 #[test]
