@@ -99,15 +99,16 @@ fn is_within_any(path: &str, dirs: &[&str]) -> bool {
     dirs.iter().any(|dir| is_within(path, dir))
 }
 
-fn is_within(path: &str, dir: &str) -> bool {
+/// Whether a path is a directory or below it; both without `.`, `..`, double and trailing slashes.
+pub fn is_within(path: &str, dir: &str) -> bool {
     path == dir
         || path
             .strip_prefix(dir)
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Without `.`, `..`, double and trailing slashes; textual only.
-fn normalize(path: &str) -> String {
+/// An absolute path without `.`, `..`, double and trailing slashes; textual only.
+pub fn normalize(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

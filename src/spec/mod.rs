@@ -32,7 +32,7 @@ pub use depends::{BornAfter, Condition, Dependency, Incarnation, RunBy};
 pub use diagnostic::{Diagnostic, Place, Severity, has_errors};
 pub use files::{Content, FileKind, FileMount};
 pub use harden::{Finding, FindingKind, ImageFacts, Resolved, resolve};
-pub use host_path::{ENGINE_SOCKETS, host_path_refusal};
+pub use host_path::{ENGINE_SOCKETS, host_path_refusal, is_within, normalize};
 pub use names::{
     ContainerId, FileDigest, Generation, ImageId, ImageRef, NetworkName, ProjectName, ReplicaName,
     Serial, ServiceName, SpecHash, VolumeName,

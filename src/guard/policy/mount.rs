@@ -2,7 +2,7 @@
 
 use super::super::json::Json;
 use super::decide::View;
-use crate::spec::host_path_refusal;
+use crate::spec::{host_path_refusal, is_within, normalize};
 
 /// A path of the host, as written and as resolved. What is swapped for a symlink between this look and dockerd's is not
 /// noticed here; the witnesses of a replica notice what is done through it.
@@ -13,42 +13,22 @@ pub(super) fn host_path(view: &View<'_>, path: &str) -> Result<(), String> {
         if let Some(why) = host_path_refusal(path) {
             return refused(why);
         }
-        let normal = normal(path);
+        let normal = normalize(path);
         if normal.rsplit('.').next() == Some("sock") {
             return refused("it is a socket");
         }
-        if is_below(&normal, "/run") || is_below(&normal, "/var/run") {
+        if is_within(&normal, "/run") || is_within(&normal, "/var/run") {
             return refused("it is where sockets and process ids of the host are");
         }
-        let is_related = |dir: &str| is_below(&normal, dir) || is_below(dir, &normal);
+        let is_related = |dir: &str| {
+            let dir = normalize(dir);
+            is_within(&normal, &dir) || is_within(&dir, &normal)
+        };
         if view.managed.paths().any(is_related) {
             return refused("it is phoenixd's own");
         }
     }
     Ok(())
-}
-
-/// The path or itself below a directory; both plain.
-fn is_below(path: &str, dir: &str) -> bool {
-    let dir = dir.trim_end_matches('/');
-    path == dir
-        || path
-            .strip_prefix(dir)
-            .is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn normal(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            name => parts.push(name),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 /// `SOURCE:TARGET[:MODE]`, or a volume that is made for the target alone.
