@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::rig::Rig;
 use crate::{Failure, judge};
 
-const REPLICAS: usize = 4;
+const REPLICAS: usize = 8;
 
 pub(crate) fn measure(rig: &mut Rig, recycles: usize) -> Result<bool, Failure> {
     let over = json!({
@@ -16,7 +16,7 @@ pub(crate) fn measure(rig: &mut Rig, recycles: usize) -> Result<bool, Failure> {
             "timeout": "10s",
         },
     });
-    let phoenix = json!({ "ttl": "5s", "jitter": "1s", "probe": "docker", "on_taint": "replace" });
+    let phoenix = json!({ "ttl": "5s", "jitter": "1s", "surge": 2, "probe": "docker", "on_taint": "replace" });
     let file = rig.compose_of(&over, &phoenix)?;
     let events = rig.events();
     rig.up(&file, REPLICAS)?;
