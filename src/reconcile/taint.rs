@@ -14,7 +14,8 @@ use super::replica::{Replica, Routed};
 use super::service::Service;
 use super::{
     Action, ContainerState, Desired, Door, Entry, Exec, Failure, FailureKind, HealthExec, Intruder,
-    Kernel, Outcome, Reason, Socket, Subject, Time, Touch, Verdict, WaitingOn, World,
+    Kernel, Origin, Outcome, Program, Reason, Socket, Subject, Time, Touch, Verdict, WaitingOn,
+    World,
 };
 use crate::spec::{ContainerId, OnTaint, Probe, ReplicaName};
 
@@ -484,11 +485,20 @@ fn judge(replica: &Replica, desired: Option<&Desired>, touch: &Touch) -> Option<
         Touch::Connected(socket) => judge_socket(desired?, connects(desired?, socket)),
         // Nothing was done to the replica: it is still of the image that it was started from.
         Touch::ImageMoved => Some(Judged::Report),
-        Touch::Door(_)
-        | Touch::Intruder(_)
-        | Touch::Program(_)
-        | Touch::Privileges(_)
-        | Touch::OutOfMemory => Some(Judged::Taint),
+        Touch::Program(program) => Some(judge_program(desired, program)),
+        Touch::Door(_) | Touch::Intruder(_) | Touch::Privileges(_) | Touch::OutOfMemory => {
+            Some(Judged::Taint)
+        }
+    }
+}
+
+/// What the operator let it write to may hold programs of the operator's, which nobody here can tell from others.
+fn judge_program(desired: Option<&Desired>, program: &Program) -> Judged {
+    let is_read_only = desired.is_none_or(|desired| desired.policy.read_only);
+    match program.origin {
+        Origin::Volume => Judged::Report,
+        Origin::Layer if !is_read_only => Judged::Report,
+        Origin::Memory | Origin::Removed | Origin::Mount | Origin::Layer => Judged::Taint,
     }
 }
 

@@ -134,8 +134,10 @@ pub enum Origin {
     Memory,
     /// Its file was removed.
     Removed,
-    /// A tmpfs, a volume or another mount that is writable.
+    /// A tmpfs of the container, or a mount that is none of its own.
     Mount,
+    /// A volume or a directory of the host that it may write to.
+    Volume,
     /// The container's writable layer.
     Layer,
 }
@@ -210,6 +212,7 @@ impl fmt::Display for Origin {
             Self::Memory => "which is in memory only",
             Self::Removed => "whose file was removed",
             Self::Mount => "which is not of its image",
+            Self::Volume => "which lies where it may write",
             Self::Layer => "which was written after its start",
         })
     }

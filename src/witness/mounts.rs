@@ -1,7 +1,8 @@
 //! The mounts of a container, and whether a program that it runs is of its image.
 //!
 //! A program is of the image when it lies on the root mount and not in the writable layer, or on a mount that is
-//! read-only: that is the operator's (`docker-init` and volumes of images come so). Everything else was brought.
+//! read-only: that is the operator's (`docker-init` and volumes of images come so). Everything else was brought, or lies on a
+//! volume, where the operator may have put it.
 //! Not here: who runs it (`scan`).
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub(super) struct Mounts(BTreeMap<u64, Mounted>);
 struct Mounted {
     is_root: bool,
     writable: bool,
+    in_memory: bool,
 }
 
 impl Mounts {
@@ -29,6 +31,7 @@ impl Mounts {
             let mounted = Mounted {
                 is_root: *fields.get(4)? == "/",
                 writable: options.split(',').any(|option| option == "rw"),
+                in_memory: matches!(kind(&fields), Some("tmpfs" | "ramfs")),
             };
             Some((fields.first()?.parse().ok()?, mounted))
         };
@@ -58,11 +61,18 @@ impl Mounts {
                 let is_file = in_layer?.is_ok_and(|found| found.is_file());
                 is_file.then_some(Origin::Layer)
             }
-            Some(mounted) => mounted.writable.then_some(Origin::Mount),
+            Some(mounted) if mounted.in_memory => mounted.writable.then_some(Origin::Mount),
+            Some(mounted) => mounted.writable.then_some(Origin::Volume),
             // Not a mount of the container at all.
             None => Some(Origin::Mount),
         }
     }
+}
+
+/// The kind of file system: what follows the `-`, behind a number of optional fields.
+fn kind<'l>(fields: &[&'l str]) -> Option<&'l str> {
+    let dash = fields.iter().position(|field| *field == "-")?;
+    fields.get(dash + 1).copied()
 }
 
 #[cfg(test)]
@@ -73,6 +83,7 @@ mod tests {
 500 400 0:50 / / ro,relatime master:1 - overlay overlay rw,lowerdir=a
 501 500 0:51 / /tmp rw,nosuid - tmpfs tmpfs rw
 502 500 8:1 /usr/bin/docker-init /sbin/docker-init ro,relatime - ext4 /dev/vda rw
+503 500 8:1 /srv /data rw,relatime - ext4 /dev/vda rw
 garbled
 ";
 
@@ -98,6 +109,7 @@ garbled
             ("/bin", Some(500), 1, None),
             ("/sbin/docker-init", Some(502), 1, None),
             ("/tmp/x", Some(501), 1, Some(Origin::Mount)),
+            ("/data/x", Some(503), 1, Some(Origin::Volume)),
             ("/usr/bin/nsenter", Some(25), 1, Some(Origin::Mount)),
             ("/tmp/x (deleted)", Some(501), 0, Some(Origin::Removed)),
             ("/memfd:x (deleted)", Some(9), 0, Some(Origin::Memory)),

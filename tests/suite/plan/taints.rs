@@ -156,6 +156,30 @@ fn a_touch_is_told_once_and_memory_is_bounded() {
 }
 
 #[test]
+fn a_program_on_a_volume_is_only_told_and_any_other_that_was_brought_taints() {
+    let runs = |origin| {
+        Touch::Program(Program {
+            pid: 7,
+            origin,
+            path: "/data/x".to_owned(),
+        })
+    };
+    for brought in [
+        Origin::Memory,
+        Origin::Removed,
+        Origin::Mount,
+        Origin::Layer,
+    ] {
+        assert!(is_tainted_by(serving(), runs(brought)), "{brought:?}");
+    }
+    assert!(!is_tainted_by(serving(), runs(Origin::Volume)));
+    // A root that the file leaves writable is there to be written to.
+    let mut scenario = serving();
+    scenario.change(|desired| desired.policy.read_only = false);
+    assert!(!is_tainted_by(scenario, runs(Origin::Layer)));
+}
+
+#[test]
 fn words_of_a_touch_can_be_shown() {
     let touch = exec(&format!("sh\n\u{1b}[2J\u{202e}é {}", "x".repeat(5000)));
     let words = touch.words();
