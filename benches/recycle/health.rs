@@ -16,16 +16,19 @@ pub(crate) fn measure(rig: &mut Rig, recycles: usize) -> Result<bool, Failure> {
             "timeout": "10s",
         },
     });
-    let phoenix = json!({ "ttl": "5s", "jitter": "1s", "surge": 2, "probe": "docker", "on_taint": "replace" });
+    let phoenix = json!({ "ttl": "24h", "surge": 8, "probe": "docker", "on_taint": "replace" });
     let file = rig.compose_of(&over, &phoenix)?;
     let events = rig.events();
     rig.up(&file, REPLICAS)?;
     let (mut gone, mut checks) = (0, 0);
     while gone < recycles {
-        let seen = events.until("destroy")?;
-        gone += 1;
-        let is_check = |action: &str| action.starts_with("exec_start");
-        checks += seen.iter().filter(|event| is_check(&event.action)).count();
+        rig.output(&file, &["recycle"])?;
+        for _ in 0..REPLICAS {
+            let seen = events.until("destroy")?;
+            gone += 1;
+            let is_check = |action: &str| action.starts_with("exec_start");
+            checks += seen.iter().filter(|event| is_check(&event.action)).count();
+        }
     }
     let journal = rig.output(&file, &["events"])?;
     let journal = String::from_utf8(journal)?;

@@ -277,6 +277,11 @@ impl Scanner {
         else {
             return;
         };
+        // The number of a namespace is given again as soon as nobody is in it: this one's is its own while it lives.
+        container.look_at_init(&self.proc_root);
+        if container.born.is_none() {
+            return;
+        }
         let key = seen.key();
         if !is_inside {
             if container.beside.len() >= REMEMBERED {

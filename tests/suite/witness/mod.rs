@@ -167,6 +167,22 @@ fn the_engine_that_enters_a_network_for_a_moment_is_no_intruder_and_who_stays_is
 }
 
 #[test]
+fn namespaces_of_a_container_that_has_ended_are_the_next_one_s() {
+    let tree = Tree::new();
+    let mut scanner = scanner(&tree);
+    tree.end(100);
+    // The kernel gives the numbers of what is gone again.
+    tree.make(&of_host(60, 1, "containerd-shim"));
+    tree.make(&Made {
+        container: Some(id("1e")),
+        namespaces: INSIDE,
+        ..of_container(200, 60, "next")
+    });
+    tree.last(200);
+    assert_eq!(scanner.quick(BEGIN + Duration::from_secs(1)), []);
+}
+
+#[test]
 fn namespaces_that_a_container_has_in_common_with_its_host_tell_nothing() {
     let tree = Tree::new();
     tree.make(&Made {
