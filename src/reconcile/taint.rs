@@ -17,7 +17,7 @@ use super::{
     Kernel, Origin, Outcome, Program, Reason, Socket, Subject, Time, Touch, Verdict, WaitingOn,
     World,
 };
-use crate::spec::{ContainerId, OnTaint, Probe, ReplicaName};
+use crate::spec::{Allow, ContainerId, OnTaint, Probe, ReplicaName};
 
 /// What is remembered of the touches of one replica, and of all that are still to be told.
 const REMEMBERED: usize = 64;
@@ -495,8 +495,11 @@ fn judge(replica: &Replica, desired: Option<&Desired>, touch: &Touch) -> Option<
 /// What the operator let it write to may hold programs of the operator's, which nobody here can tell from others.
 fn judge_program(desired: Option<&Desired>, program: &Program) -> Judged {
     let is_read_only = desired.is_none_or(|desired| desired.policy.read_only);
+    let may_run_from_tmpfs =
+        desired.is_some_and(|desired| desired.phoenix.allow.contains(&Allow::TmpfsExec));
     match program.origin {
         Origin::Volume => Judged::Report,
+        Origin::Mount if may_run_from_tmpfs => Judged::Report,
         Origin::Layer if !is_read_only => Judged::Report,
         Origin::Memory | Origin::Removed | Origin::Mount | Origin::Layer => Judged::Taint,
     }

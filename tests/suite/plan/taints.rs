@@ -5,7 +5,7 @@ use phoenixd::reconcile::{
     ContainerState, Door, Entry, Event, Exec, ExecFacts, HealthExec, Intruder, Judged, Origin,
     Program, Socket, Touch,
 };
-use phoenixd::spec::{Declared, Listen, OnTaint, Peers, Transport};
+use phoenixd::spec::{Allow, Declared, Listen, OnTaint, Peers, Transport};
 
 use super::scenario::{Scenario, mins, secs, web};
 
@@ -177,6 +177,10 @@ fn a_program_on_a_volume_is_only_told_and_any_other_that_was_brought_taints() {
     let mut scenario = serving();
     scenario.change(|desired| desired.policy.read_only = false);
     assert!(!is_tainted_by(scenario, runs(Origin::Layer)));
+    // And what the file lets run from a tmpfs runs from there.
+    let mut scenario = serving();
+    scenario.change(|desired| drop(desired.phoenix.allow.insert(Allow::TmpfsExec)));
+    assert!(!is_tainted_by(scenario, runs(Origin::Mount)));
 }
 
 #[test]
