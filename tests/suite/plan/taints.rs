@@ -179,7 +179,7 @@ fn a_program_on_a_volume_is_only_told_and_any_other_that_was_brought_taints() {
     assert!(!is_tainted_by(scenario, runs(Origin::Layer)));
     // And what the file lets run from a tmpfs runs from there.
     let mut scenario = serving();
-    scenario.change(|desired| drop(desired.phoenix.allow.insert(Allow::TmpfsExec)));
+    scenario.change(|desired| desired.phoenix.allow.extend([Allow::TmpfsExec]));
     assert!(!is_tainted_by(scenario, runs(Origin::Mount)));
 }
 
