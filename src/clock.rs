@@ -18,6 +18,16 @@ pub fn boot_now() -> Duration {
     )
 }
 
+/// How long this thread has had a processor (`CLOCK_THREAD_CPUTIME_ID`): what its work costs others, however long it
+/// had to wait for its turn.
+pub fn thread_busy() -> Duration {
+    let busy = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(busy.tv_sec).unwrap_or_default(),
+        u32::try_from(busy.tv_nsec).unwrap_or_default(),
+    )
+}
+
 /// The wall clock, which may step in both directions.
 pub fn wall_now() -> Timestamp {
     Timestamp::now()

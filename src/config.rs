@@ -96,6 +96,17 @@ impl Environment {
         }
     }
 
+    /// Where traffic is forwarded: `PHOENIXD_EDGE`, word for word; `cli` reads it.
+    pub fn edge(&self) -> Option<&str> {
+        self.get("PHOENIXD_EDGE")
+    }
+
+    /// The numbers of the user and group that this process runs as.
+    pub fn user(&self) -> (u32, u32) {
+        let user = rustix::process::geteuid().as_raw();
+        (user, rustix::process::getegid().as_raw())
+    }
+
     /// What is said of the journal, word for word; `cli` reads it.
     pub fn journal(&self) -> JournalWords {
         let words = |text: Option<&str>| text.map(str::to_owned);

@@ -20,6 +20,7 @@ pub mod api;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod own_image;
 pub mod report;
 
 pub mod cli;

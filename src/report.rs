@@ -239,7 +239,8 @@ fn push_visible(text: &mut String, char: char) {
 /// Text for a terminal or a log line: what would control it is shown as an escape (`\n`, `\u{1b}`).
 ///
 /// Escaped are the control characters of ASCII and Latin-1 (C0, DEL, C1), those that change the direction of writing
-/// ("Trojan Source", CVE-2021-42574), and the line separators. Everything else stays, whatever the language.
+/// ("Trojan Source", CVE-2021-42574), the line separators, and what cannot be seen: two texts that look the same are the
+/// same. Everything else stays, whatever the language.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hostile) {
         return Cow::Borrowed(text);
@@ -275,8 +276,10 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(json.len().saturating_add(16));
     for char in json.chars() {
         if hostile(char) {
-            // None of them is beyond the basic plane. Writing to a `String` cannot fail.
-            write!(escaped, "\\u{:04x}", u32::from(char)).unwrap_or_default();
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // Writing to a `String` cannot fail.
+                write!(escaped, "\\u{unit:04x}").unwrap_or_default();
+            }
         } else {
             escaped.push(char);
         }
@@ -293,15 +296,32 @@ fn push_escaped(text: &mut String, char: char) {
 }
 
 fn is_hostile(char: char) -> bool {
-    char.is_control()
-        || matches!(
-            char,
-            '\u{61c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-        )
+    char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') || is_unseen(char)
+}
+
+/// What is drawn as nothing, or changes how its neighbours are drawn: `Default_Ignorable_Code_Point` (Unicode 16,
+/// `DerivedCoreProperties.txt`), in which are the marks of direction.
+fn is_unseen(char: char) -> bool {
+    matches!(
+        char,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// A duration for people, cut off after its second unit: `3d 4h`, `4m 12s`, `1.2s`, `980ms`.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::Rig;
-use crate::{Failure, judge};
+use crate::common::rig::Rig;
+use crate::common::{Failure, judge};
 
 const REPLICAS: usize = 8;
 

@@ -12,23 +12,24 @@
     reason = "a benchmark reads the clock, waits and prints; an index that is not there is a bug, and ends it"
 )]
 
-mod engine;
+#[expect(
+    dead_code,
+    reason = "shared with other benchmarks, which need more of it"
+)]
+#[path = "../common/mod.rs"]
+mod common;
 mod exec;
 mod health;
 mod overhead;
 mod rest;
-mod rig;
-mod stats;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use self::rig::Rig;
-
-/// Whatever goes wrong ends the run.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+use self::common::rig::{self, Rig};
+use self::common::{Failure, exit, heading};
 
 /// Measures what a recycle costs beyond the raw API's calls, and what the supervisor costs at rest.
 #[derive(Debug, Parser)]
@@ -75,15 +76,7 @@ enum Part {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run(&options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) if options.no_fail => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit(run(&options), options.no_fail)
 }
 
 /// Whether every limit was kept.
@@ -106,38 +99,4 @@ fn run(options: &Options) -> Result<bool, Failure> {
         rig.down()?;
     }
     Ok(kept)
-}
-
-fn heading(rig: &mut Rig) -> Result<(), Failure> {
-    let version = rig.engine.call("GET", "/version", None)?;
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
-    let size = std::fs::metadata(&rig.phoenixd)?.len();
-    let cpus = std::thread::available_parallelism()?;
-    let load = std::fs::read_to_string("/proc/loadavg")?;
-    println!(
-        "date      {}",
-        jiff::Timestamp::now().round(jiff::Unit::Second)?
-    );
-    println!(
-        "engine    {} (API {})",
-        text(&version["Version"]),
-        text(&version["ApiVersion"])
-    );
-    println!(
-        "machine   {cpus} CPUs, Linux {}, load {}",
-        text(&version["KernelVersion"]),
-        load.split(' ').next().unwrap_or("?")
-    );
-    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-    let megabytes = size as f64 / 1e6;
-    println!("phoenixd  {} ({megabytes:.1} MB)", rig.phoenixd.display());
-    Ok(())
-}
-
-/// One limit, said and judged.
-pub(crate) fn judge(what: &str, value: f64, limit: f64, unit: &str) -> bool {
-    let kept = value <= limit;
-    let verdict = if kept { "ok" } else { "MISSED" };
-    println!("  {what:<44} {value:>8.2}{unit}   limit {limit}{unit}   {verdict}");
-    kept
 }

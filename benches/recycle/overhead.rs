@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::engine::ContainerEvent;
-use crate::rig::{Events, Rig, go_on};
-use crate::stats::Samples;
-use crate::{Failure, judge};
+use crate::common::engine::ContainerEvent;
+use crate::common::rig::{Events, Rig, go_on};
+use crate::common::stats::Samples;
+use crate::common::{Failure, judge};
 
 /// What a recycle may cost, as a multiple of the raw calls.
 const LIMIT: f64 = 1.10;

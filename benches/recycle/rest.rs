@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::rig::{Rig, go_on};
-use crate::{Failure, judge};
+use crate::common::rig::{Rig, go_on};
+use crate::common::{Failure, judge};
 
 const SERVICES: u32 = 4;
 const REPLICAS: u32 = 5;

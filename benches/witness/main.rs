@@ -13,16 +13,16 @@
 
 #[expect(
     dead_code,
-    reason = "shared with another benchmark, which needs more of it"
+    reason = "shared with other benchmarks, which need more of it"
 )]
-#[path = "../recycle/engine.rs"]
+#[path = "../common/engine.rs"]
 mod engine;
 mod look;
 #[expect(
     dead_code,
-    reason = "shared with another benchmark, which needs more of it"
+    reason = "shared with other benchmarks, which need more of it"
 )]
-#[path = "../recycle/stats.rs"]
+#[path = "../common/stats.rs"]
 mod stats;
 
 use std::path::Path;
@@ -255,6 +255,7 @@ impl Container {
         let pid = inspect["State"]["Pid"].as_u64().ok_or("no pid")?;
         Ok(Self {
             watched: Watched {
+                in_pod: false,
                 id: ContainerId::new(id),
                 pid: u32::try_from(pid)?,
                 upper: None,

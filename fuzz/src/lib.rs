@@ -12,6 +12,7 @@ use phoenixd::compose::{
     DotenvFile, Files, Format, Input, Printed, ReadError, SourceFile, add_dotenv, config, load,
 };
 
+use phoenixd::edge::control::wire::{self, Asked, Said};
 use phoenixd::guard::{Judge, Managed, Project, Replica, Request, Site, Target, VERSION, Verdict};
 use phoenixd::journal::{Error, Head, Heads, Line, verify_from};
 use phoenixd::sign::Key;
@@ -269,7 +270,7 @@ pub fn guard(data: &[u8]) {
     let mut judge = Judge::new(Key::of([7; 32]), Site::default());
     let mut decide = || {
         let now = Duration::from_secs(100);
-        judge.request(&request, &managed, now, &|path| path.to_owned())
+        judge.request(&request, &managed, now, &|path| Ok(path.to_owned()))
     };
     let verdict = decide();
     assert_eq!(verdict, decide(), "another verdict on the same request");
@@ -342,4 +343,32 @@ fn joins(body: &[u8]) -> bool {
         || inner
             .filter_map(|(_, value)| value.as_object())
             .any(is_join)
+}
+
+/// Lines of an edge's control socket: what is understood is said again as the same, and keeps the bounds.
+pub fn control(data: &[u8]) {
+    fn again<T: wire::Line + PartialEq + std::fmt::Debug>(line: &[u8]) {
+        let Ok(value) = wire::decode::<T>(line) else {
+            return;
+        };
+        let said = match wire::encode(&value) {
+            Ok(said) => said,
+            // Escapes may make it longer than what was heard.
+            Err(wire::WireError::TooMany { .. }) => return,
+            Err(error) => panic!("heard, and cannot be said: {error}"),
+        };
+        let (text, end) = said.split_at(said.len() - 1);
+        assert!(!text.contains(&b'\n') && end == b"\n");
+        match wire::decode::<T>(text) {
+            Ok(heard) => assert_eq!(heard, value),
+            Err(error) => panic!("said, and not understood: {error}"),
+        }
+    }
+    for line in data.split(|byte| *byte == b'\n').take(16) {
+        if let Ok((version, _)) = wire::decode_hello(line) {
+            assert!((wire::OLDEST..=wire::VERSION).contains(&version));
+        }
+        again::<Asked>(line);
+        again::<Said>(line);
+    }
 }

@@ -13,7 +13,7 @@ use super::config::{self, Said};
 use super::{Value, host_config, labels, layer, marks, mounts, networks, settings};
 use crate::spec::{
     ContainerSpec, ImageRef, NetworkMode, Phoenix, ProjectName, Published, PullPolicy, Service,
-    ServiceName,
+    ServiceName, Transport,
 };
 
 /// Everything that the engine says of a container.
@@ -251,9 +251,15 @@ fn published(
 
 fn binding(port: &str, host: &Value) -> Result<Published, String> {
     let (target, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    if protocol != "tcp" {
-        return Err(format!("and phoenixd forwards TCP only, not {protocol}"));
-    }
+    let transport = match protocol {
+        "tcp" => Transport::Tcp,
+        "udp" => Transport::Udp,
+        other => {
+            return Err(format!(
+                "and phoenixd forwards TCP and UDP only, not {other}"
+            ));
+        }
+    };
     let host_port = host.at(&["HostPort"]).as_text().unwrap_or_default();
     let host_port = host_port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(
         "and leaves the host's port to the engine: give it a port of its own, which phoenixd can hold",
@@ -269,6 +275,7 @@ fn binding(port: &str, host: &Value) -> Result<Published, String> {
         host_ip,
         host_port,
         target: target.parse().map_err(|_| "which is no port".to_owned())?,
+        transport,
     })
 }
 

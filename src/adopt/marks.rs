@@ -12,7 +12,8 @@ use crate::spec::{ContainerSpec, NetworkMode};
 pub(super) fn write(name: &str, said: &Said<'_>, container: &ContainerSpec) -> Value {
     let list = |names: &std::collections::BTreeSet<String>| Value::texts_of(names.iter().cloned());
     let networks = match &container.network {
-        NetworkMode::None => Value::Null,
+        // Nobody is adopted into a pod.
+        NetworkMode::None | NetworkMode::Pod => Value::Null,
         NetworkMode::Networks(attachments) => networks::marks(attachments),
     };
     Value::map_of([

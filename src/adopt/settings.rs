@@ -7,20 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::spec::{Allow, Jitter, Phoenix, ProbeKind};
+use crate::spec::{Allow, Jitter, Listen, OnTaint, Peers, Phoenix, ProbeKind};
 
 /// Consent and life span: what carries it, and was made by docker compose, is replaced.
 pub const TTL: &str = "phoenixd.ttl";
 /// What the original wrote into its own root may be lost.
 const DISCARD: &str = "phoenixd.discard_layer";
 /// Every setting, for messages and documentation.
-pub const SETTINGS: [&str; 17] = [
+pub const SETTINGS: [&str; 21] = [
     TTL,
     "phoenixd.jitter",
     "phoenixd.drain",
     "phoenixd.surge",
     "phoenixd.allow",
     DISCARD,
+    "phoenixd.on_taint",
+    "phoenixd.network.listen",
+    "phoenixd.network.connect",
+    "phoenixd.network.enforce",
     "phoenixd.probe.http",
     "phoenixd.probe.tcp",
     "phoenixd.probe.docker",
@@ -103,6 +107,10 @@ fn setting(
             settings.surge_given = true;
         }
         "allow" => phoenix.allow = allow(text)?,
+        "on_taint" => phoenix.on_taint = on_taint(text)?,
+        "network.listen" => phoenix.network.listen = Some(listen(text)?),
+        "network.connect" => phoenix.network.connect = Some(connect(text)?),
+        "network.enforce" => phoenix.network.enforce = yes(text)?,
         "discard_layer" => settings.discard_layer = yes(text)?,
         "probe.http" if is_path(text) => probe.kind = kind(ProbeKind::Http(text.to_owned())),
         "probe.http" => return Err("write the path that is asked for, from `/`".to_owned()),
@@ -119,6 +127,12 @@ fn setting(
         "probe.failures" => probe.failures = count(text, 1, 1000)?,
         "probe.min_ready" => probe.min_ready = duration(text, Duration::ZERO)?,
         "probe.deadline" => probe.deadline = duration(text, TTL_MIN)?,
+        // Decision 0038.
+        "edge" => {
+            return Err("what docker compose made keeps its names and its networks, and its ports go to phoenixd's own edge: \
+                        `x-phoenix.edge` is for `phoenixd up`"
+                .to_owned());
+        }
         _ => {
             return Err(format!(
                 "phoenixd knows no such label; there are {}",
@@ -152,12 +166,43 @@ fn count(text: &str, min: u32, max: u32) -> Result<u32, String> {
     number.ok_or_else(|| format!("write a number, {min} to {max}"))
 }
 
+fn on_taint(text: &str) -> Result<OnTaint, String> {
+    match text {
+        "replace" => Ok(OnTaint::Replace),
+        "report" => Ok(OnTaint::Report),
+        _ => Err("write `replace` or `report`".to_owned()),
+    }
+}
+
+/// What stands between commas.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    let items = text.split(',').map(str::trim);
+    items.filter(|item| !item.is_empty())
+}
+
+/// None is an answer, too: it may listen nowhere else.
+fn listen(text: &str) -> Result<Vec<Listen>, String> {
+    let port = |item| {
+        Listen::parse(item)
+            .ok_or_else(|| format!("`{item}` is not a port: write `8080`, or `9090/udp`"))
+    };
+    items(text).map(port).collect()
+}
+
+fn connect(text: &str) -> Result<Vec<Peers>, String> {
+    let peers = |item| {
+        Peers::parse(item).ok_or_else(|| {
+            format!(
+                "`{item}` is not an address or a network with a port: write `10.0.0.0/8:5432`, `[2001:db8::]/32:443` or \
+                 `192.0.2.1:53/udp`; a name is not an address: it may lead to another one at any time"
+            )
+        })
+    };
+    items(text).map(peers).collect()
+}
+
 fn allow(text: &str) -> Result<BTreeSet<Allow>, String> {
-    let names = text
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    names
+    items(text)
         .map(|name| {
             Allow::from_str(name).map_err(|()| {
                 format!(
@@ -229,6 +274,10 @@ mod tests {
             ("phoenixd.drain", "3s"),
             ("phoenixd.surge", "0"),
             ("phoenixd.allow", "root, cap_add"),
+            ("phoenixd.on_taint", "report"),
+            ("phoenixd.network.listen", "8080, 9090/udp"),
+            ("phoenixd.network.connect", "10.0.0.0/8:5432"),
+            ("phoenixd.network.enforce", "true"),
             ("phoenixd.probe.http", "/healthz"),
             ("phoenixd.probe.port", "8080"),
             ("phoenixd.probe.min_ready", "2s"),
@@ -242,6 +291,12 @@ mod tests {
         assert_eq!(phoenix.drain, Duration::from_secs(3));
         assert_eq!(phoenix.surge, 0);
         assert_eq!(phoenix.allow, BTreeSet::from([Allow::Root, Allow::CapAdd]));
+        assert_eq!(phoenix.on_taint, OnTaint::Report);
+        let ports = ["8080", "9090/udp"].map(|port| Listen::parse(port).unwrap());
+        assert_eq!(phoenix.network.listen, Some(ports.to_vec()));
+        let peers = Peers::parse("10.0.0.0/8:5432").unwrap();
+        assert_eq!(phoenix.network.connect, Some(vec![peers]));
+        assert!(phoenix.network.enforce);
         assert_eq!(
             phoenix.probe.kind,
             Some(ProbeKind::Http("/healthz".to_owned()))
@@ -260,6 +315,12 @@ mod tests {
             ("phoenixd.jitter", "60%"),
             ("phoenixd.surge", "2"),
             ("phoenixd.allow", "everything"),
+            ("phoenixd.on_taint", "ignore"),
+            ("phoenixd.on_taint", ""),
+            ("phoenixd.network.listen", "80, http"),
+            ("phoenixd.network.connect", "db.example:5432"),
+            ("phoenixd.network.enforce", "yes"),
+            ("phoenixd.network", "8080"),
             ("phoenixd.probe.http", "healthz"),
             ("phoenixd.probe.tcp", "8080"),
             ("phoenixd.probe.port", "0"),

@@ -15,7 +15,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{DownAsked, DownBody, Problem, RecycleAccepted, RecycleAsked, RequestBody, StatusBody};
+use super::{
+    BreakGlassAsked, DownAsked, DownBody, EndGlassAsked, Problem, RecycleAccepted, RecycleAsked,
+    RequestBody, StatusBody,
+};
 
 /// The longest answer, in bytes: a status with tens of thousands of replicas.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
@@ -131,6 +134,28 @@ impl Client {
         };
         let accepted: RecycleAccepted =
             in_time(self.call(Method::POST, "/v1/recycle", &asked)).await?;
+        Ok(accepted.request)
+    }
+
+    /// Asks for a replica to be broken open. Answers with the number of the request, which is done once it is.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a service that is not in the file, a time or a reason out of bounds is `Refused`.
+    pub async fn break_glass(&self, asked: &BreakGlassAsked) -> Result<u64, ClientError> {
+        let accepted: RecycleAccepted =
+            in_time(self.call(Method::POST, "/v1/break-glass", asked)).await?;
+        Ok(accepted.request)
+    }
+
+    /// Asks for what is broken open of a service to be destroyed now. The request is done once it is gone.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn end_glass(&self, service: &str) -> Result<u64, ClientError> {
+        let service = service.to_owned();
+        let asked = EndGlassAsked { service };
+        let accepted: RecycleAccepted =
+            in_time(self.call(Method::POST, "/v1/break-glass/end", &asked)).await?;
         Ok(accepted.request)
     }
 

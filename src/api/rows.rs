@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::{About, EngineBody, Row, ServiceBody, Snapshot, StatusBody, SupervisorBody};
+use super::{About, EngineBody, GlassBody, Row, ServiceBody, Snapshot, StatusBody, SupervisorBody};
 use crate::reconcile::{ReplicaStatus, ServiceStatus, Stage, Status, Time};
 use crate::report;
-use crate::spec::ServiceName;
+use crate::spec::{PodPart, ServiceName};
 
 /// Every replica in the order of service and serial; after those of its service, one row for every missing one.
 pub fn rows(status: &Status, now: Time) -> Vec<Row> {
@@ -95,6 +95,8 @@ fn existing(replica: &ReplicaStatus, now: Time) -> Row {
         age_seconds: replica.born_at.map(|born_at| now.since(born_at).as_secs()),
         ttl_remaining_seconds: replica
             .deadline
+            // Nothing bounds a pause's life.
+            .filter(|_| !replica.replica.service.is_pod(PodPart::Pause))
             .filter(|_| !has_ended(replica.stage))
             .map(|deadline| remaining(deadline, now)),
         generation: Some(replica.generation.0),
@@ -103,6 +105,12 @@ fn existing(replica: &ReplicaStatus, now: Time) -> Row {
             .as_ref()
             .map(|on| text(&on.describe(now))),
         tainted: replica.tainted.as_deref().map(text),
+        glass: replica.glass.as_ref().map(|glass| GlassBody {
+            container: replica.container_name.clone().unwrap_or_default(),
+            open: glass.open,
+            remaining_seconds: remaining(glass.until, now),
+            reason: glass.reason.as_deref().map(text),
+        }),
     }
 }
 
@@ -121,6 +129,7 @@ fn missing(name: &ServiceName, service: &ServiceStatus, now: Time) -> Row {
             .as_ref()
             .map(|on| text(&on.describe(now))),
         tainted: None,
+        glass: None,
     }
 }
 
@@ -137,6 +146,7 @@ fn refused(unit: &ServiceName, why: &str) -> Row {
         generation: None,
         waiting_on: Some(text(why)),
         tainted: None,
+        glass: None,
     }
 }
 
@@ -172,6 +182,7 @@ fn has_ended(stage: Stage) -> bool {
         | Stage::Ready
         | Stage::Unready
         | Stage::Tainted
+        | Stage::BrokenGlass
         | Stage::Draining
         | Stage::Stopping => false,
     }

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use super::glass;
 use super::json::Json;
 use super::{
     CommandRequest, DownAsked, DownBody, Problem, RecycleAccepted, RecycleAsked, RequestBody,
@@ -112,6 +113,8 @@ fn router(server: Server) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/recycle", post(recycle))
+        .route("/v1/break-glass", post(glass::begin))
+        .route("/v1/break-glass/end", post(glass::end))
         .route("/v1/requests/{number}", get(request))
         .route("/v1/down", post(down))
         .fallback(no_such_path)
@@ -121,7 +124,7 @@ fn router(server: Server) -> Router {
 
 /// What every handler has at hand.
 #[derive(Clone)]
-struct Server {
+pub(super) struct Server {
     state: State,
     shutdown: CancellationToken,
 }
@@ -144,13 +147,9 @@ async fn recycle(
     let asked: RecycleAsked = body(request).await?;
     server.know(&asked.services)?;
     let services = asked.services.into_iter().map(ServiceName::new).collect();
-    let number = server
-        .command(|reply| CommandRequest::Recycle { services, reply })
-        .await?;
-    // Whoever has the number may ask for it.
-    in_time(server.until(|snapshot| snapshot.status.requests.contains_key(&number))).await?;
-    let accepted = RecycleAccepted { request: number.0 };
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    server
+        .accepted(|reply| CommandRequest::Recycle { services, reply })
+        .await
 }
 
 async fn request(
@@ -205,7 +204,7 @@ async fn no_such_path(uri: Uri) -> Failure {
     let problem = Problem::new(format!("there is no `{}` here", uri.path()));
     Failure(
         StatusCode::NOT_FOUND,
-        problem.hint("see /v1/status, /v1/recycle, /v1/requests/N, /v1/down"),
+        problem.hint("see /v1/status, /v1/recycle, /v1/break-glass, /v1/requests/N, /v1/down"),
     )
 }
 
@@ -250,8 +249,19 @@ impl Server {
         in_time(asked).await
     }
 
+    /// The same with a command that has a number, under which its state is known by then.
+    pub(super) async fn accepted(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<RequestId, Problem>>) -> CommandRequest,
+    ) -> Result<(StatusCode, Json<RecycleAccepted>), Failure> {
+        let number = self.command(command).await?;
+        in_time(self.until(|snapshot| snapshot.status.requests.contains_key(&number))).await?;
+        let accepted = RecycleAccepted { request: number.0 };
+        Ok((StatusCode::ACCEPTED, Json(accepted)))
+    }
+
     /// Refuses names that are not in the file.
-    fn know(&self, names: &[String]) -> Result<(), Failure> {
+    pub(super) fn know(&self, names: &[String]) -> Result<(), Failure> {
         let snapshot = self.snapshot();
         let known: Vec<&str> = snapshot
             .status
@@ -304,7 +314,7 @@ fn request_body(state: RequestState) -> RequestBody {
 }
 
 /// The body of a request, bounded in size and time.
-async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Failure> {
+pub(super) async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Failure> {
     let read = async {
         axum::body::to_bytes(request.into_body(), BODY_LIMIT)
             .await
@@ -338,7 +348,7 @@ fn ending() -> Failure {
 }
 
 /// A refusal: a status and a [`Problem`].
-struct Failure(StatusCode, Problem);
+pub(super) struct Failure(pub(super) StatusCode, pub(super) Problem);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {

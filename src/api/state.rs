@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Problem;
-use crate::reconcile::{RequestId, Status, Time};
+use crate::reconcile::{BreakGlass, RequestId, Status, Time};
 use crate::spec::{ProjectName, ServiceName};
 
 /// What the API knows and whom it asks.
@@ -67,6 +67,20 @@ pub enum CommandRequest {
     Recycle {
         /// Which, each of them known; all when empty.
         services: BTreeSet<ServiceName>,
+        /// Gets the number that the supervisor gives it, or why not.
+        reply: oneshot::Sender<Result<RequestId, Problem>>,
+    },
+    /// Break a replica open.
+    BreakGlass {
+        /// What is asked for, within bounds.
+        asked: BreakGlass,
+        /// Gets the number that the supervisor gives it, or why not.
+        reply: oneshot::Sender<Result<RequestId, Problem>>,
+    },
+    /// Destroy what is broken open before its time.
+    EndGlass {
+        /// Of which service, that is known.
+        service: ServiceName,
         /// Gets the number that the supervisor gives it, or why not.
         reply: oneshot::Sender<Result<RequestId, Problem>>,
     },

@@ -81,6 +81,22 @@ pub struct Row {
     /// What was done to it, so that it is not what was started any more, for people.
     #[serde(default)]
     pub tainted: Option<String>,
+    /// It is broken open, or was.
+    #[serde(default)]
+    pub glass: Option<GlassBody>,
+}
+
+/// A replica that is broken open, or was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GlassBody {
+    /// The name of its container.
+    pub container: String,
+    /// Somebody may execute programs in it now.
+    pub open: bool,
+    /// Until the end of its time, rounded down; negative after it.
+    pub remaining_seconds: i64,
+    /// Why it is; null where a supervisor before this one was told, and only the journal knows.
+    pub reason: Option<String>,
 }
 
 /// One service.
@@ -108,6 +124,29 @@ pub struct ServiceBody {
 pub struct RecycleAsked {
     /// Which; all when empty.
     pub services: Vec<String>,
+}
+
+/// Break one replica of a service open.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlassAsked {
+    /// Which.
+    pub service: String,
+    /// Which of its replicas; the oldest that gets traffic where it is null.
+    #[serde(default)]
+    pub replica: Option<String>,
+    /// For how long: 1 s to 4 h.
+    pub for_seconds: u64,
+    /// Why: 1 to 300 characters.
+    pub reason: String,
+}
+
+/// Destroy what is broken open of a service before its time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndGlassAsked {
+    /// Which.
+    pub service: String,
 }
 
 /// It will be done.

@@ -56,6 +56,7 @@ async fn supervised(
         engine: Arc::clone(&connected.docker),
         files: context.file_store(&adoption.resolved.project.name, &connected)?,
         identity: connected.identity,
+        engine_dir: connected.engine_dir,
         state: context.state(&adoption.resolved.project.name),
         journal: context.journal_settings()?,
         stop,

@@ -1,9 +1,12 @@
 //! The command line's one definition: it feeds the parser, the help, the man page and the completions.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::reconcile::BreakGlass;
 
 /// What a reader of `--help` looks for at its end.
 const AFTER_HELP: &str = "\
@@ -165,6 +168,9 @@ pub(super) enum Command {
         /// Services; all phoenixes when none is named
         services: Vec<String>,
     },
+    /// Let somebody into one replica for a bounded time: it leaves the traffic once its replacement is ready, and is destroyed
+    /// at the end
+    BreakGlass(BreakGlassArgs),
     /// Print the journal's records
     Events {
         /// Where the project is defined.
@@ -185,11 +191,13 @@ pub(super) enum Command {
     Guard(GuardCommand),
     /// Try what is set up here; tells what is wrong
     Doctor {
+        #[command(flatten)]
+        files: Files,
         /// Try the doors into a running replica through every engine socket that can be reached, and tell who refused each.
         /// Nothing is changed behind an open one; an open `export` counts as a touch, though, and the replica is replaced
         #[arg(long, required = true)]
         doors: bool,
-        /// The replica to try [default: any that runs]
+        /// The replica to try, by its container's name, of whatever project [default: the first of this project's]
         #[arg(long, value_name = "NAME")]
         replica: Option<String>,
         /// One more socket of an engine; repeat for more
@@ -205,11 +213,76 @@ pub(super) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print the man page
+    /// Print the man pages, those of commands within commands included
     Man,
     /// The application that runs inside the demo's containers
     #[command(hide = true)]
     DemoApp,
+    /// Sleeps: what runs in the container that owns a pod's network
+    #[command(hide = true)]
+    Pause,
+    /// The data plane, as it runs inside the edge's container: forwards the published ports to ready replicas as its
+    /// supervisor says, and goes on without it. It needs no engine and no privilege
+    #[command(hide = true)]
+    Edge(EdgeArgs),
+}
+
+/// What an edge takes.
+#[derive(Debug, Args)]
+pub(super) struct EdgeArgs {
+    /// Directory of the control sockets; this one listens on `DIR/N.sock`, and only root and its own user may speak there
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Its number, which no other edge of the project has or had
+    #[arg(long, value_name = "N")]
+    pub(super) serial: u64,
+    /// How long open connections may go on after SIGTERM; a second one ends them at once
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(super) drain: String,
+}
+
+/// What break-glass takes.
+#[derive(Debug, Args)]
+pub(super) struct BreakGlassArgs {
+    /// Where the project is defined.
+    #[command(flatten)]
+    pub(super) files: Files,
+    /// The service
+    pub(super) service: String,
+    /// How long: `15m`, 4 h at most; counted from when it is open
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_length, required_unless_present = "end")]
+    pub(super) length: Option<Duration>,
+    /// Why; goes into the journal, and is shown to everybody who asks for the status
+    #[arg(long, value_name = "TEXT", value_parser = parse_reason, required_unless_present = "end")]
+    pub(super) reason: Option<String>,
+    /// Which replica [default: the oldest that gets traffic]
+    #[arg(long, value_name = "NAME")]
+    pub(super) replica: Option<String>,
+    /// End it now: what is broken open of the service is recorded and destroyed
+    #[arg(long, conflicts_with_all = ["length", "reason", "replica"])]
+    pub(super) end: bool,
+}
+
+fn parse_length(text: &str) -> Result<Duration, String> {
+    let length = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let longest = BreakGlass::LONGEST;
+    if length < Duration::from_secs(1) || length > longest {
+        let longest = humantime::format_duration(longest);
+        return Err(format!("it has to be 1s to {longest}"));
+    }
+    Ok(length)
+}
+
+fn parse_reason(text: &str) -> Result<String, String> {
+    let reason = text.trim();
+    let most = BreakGlass::REASON;
+    match reason.chars().count() {
+        0 => Err("it is empty".to_owned()),
+        count if count > most => Err(format!(
+            "it has {count} characters, and {most} are the most"
+        )),
+        _ => Ok(reason.to_owned()),
+    }
 }
 
 /// What is done about the guard.
@@ -243,7 +316,7 @@ pub(super) enum GuardCommand {
         #[command(flatten)]
         places: GuardPlaces,
     },
-    /// Tell whether the engine really asks the guard: by its own word, and by a request that only the guard refuses
+    /// Tell whether the engine really asks the guard: by a request that only the guard refuses
     Status,
 }
 

@@ -38,7 +38,21 @@ pub(super) struct Context {
 pub(super) struct Connected {
     pub(super) docker: Arc<Docker>,
     pub(super) identity: EngineIdentity,
+    /// Where the engine keeps its data.
+    pub(super) engine_dir: PathBuf,
     files: FileAccess,
+}
+
+impl Connected {
+    /// Why the engine cannot see files of this host.
+    pub(super) fn hides_files(&self) -> Option<&str> {
+        self.files.hidden.as_deref()
+    }
+
+    /// The engine gives its containers other users of the host than their numbers say.
+    pub(super) fn maps_users(&self) -> bool {
+        self.files.maps_users
+    }
 }
 
 impl Context {
@@ -191,19 +205,37 @@ impl Context {
         &self.state_dir
     }
 
+    /// An engine that does not answer, where a guard was installed: that is what it may wait for.
+    fn no_answer(&self, error: &docker::Error) -> Complaint {
+        let complaint = engine_complaint(error);
+        let is_plugin = |message: &str| message.contains("plugin");
+        let may_wait = match error {
+            docker::Error::TimedOut { .. } => true,
+            docker::Error::Refused { message, .. } => is_plugin(message),
+            docker::Error::Unavailable { .. }
+            | docker::Error::Unusable { .. }
+            | docker::Error::NotFound { .. }
+            | docker::Error::Conflict { .. }
+            | docker::Error::Malformed { .. } => false,
+        };
+        if may_wait && GuardDir::of(&self.state_dir).key().exists() {
+            return complaint.hint(DEAD_GUARD);
+        }
+        complaint
+    }
+
     /// Connects to the engine and makes sure that it answers.
     pub(super) async fn connect(&self) -> Result<Connected, Complaint> {
         let settings = self.environment.engine(self.docker_host.as_deref());
         let mut endpoint = endpoint(&settings)?;
         // Without a guard there is no key; a user who may not read it is nobody whom the guard knows.
         endpoint.signing_key = Key::read(&GuardDir::of(&self.state_dir).key()).ok();
-        let docker = Docker::connect(&endpoint)
-            .await
-            .map_err(|error| engine_complaint(&error))?;
+        let connected = Docker::connect(&endpoint).await;
+        let docker = connected.map_err(|error| self.no_answer(&error))?;
         let info = docker
             .info()
             .await
-            .map_err(|error| engine_complaint(&error))?;
+            .map_err(|error| self.no_answer(&error))?;
         let files = FileAccess {
             hidden: docker.sees_no_files(&info),
             maps_users: info.userns_remap || info.rootless,
@@ -216,6 +248,7 @@ impl Context {
         Ok(Connected {
             docker: Arc::new(docker),
             identity,
+            engine_dir: info.root_dir,
             files,
         })
     }
@@ -280,11 +313,16 @@ impl Context {
         project: &ProjectName,
         connected: &Connected,
     ) -> Result<FileStore, Complaint> {
-        let runtime_dir = self.environment.runtime_dir();
-        let base = runtime_dir.as_ref().unwrap_or(&self.state_dir);
-        FileStore::new(base, project, &connected.identity.id).map_err(|error| {
+        let base = self.runtime_base();
+        FileStore::new(&base, project, &connected.identity.id).map_err(|error| {
             Complaint::unexpected(format!("cannot tell the working directory: {error}"))
         })
+    }
+
+    /// Where what containers mount of this host is put.
+    pub(super) fn runtime_base(&self) -> PathBuf {
+        let runtime_dir = self.environment.runtime_dir();
+        runtime_dir.unwrap_or_else(|| self.state_dir.clone())
     }
 
     /// Says what was found on the way to a resolved project.
@@ -321,6 +359,11 @@ fn endpoint(settings: &EngineSettings) -> Result<Endpoint, Complaint> {
     }
     Ok(endpoint)
 }
+
+/// What an operator does about an engine that waits for a guard that is gone.
+const DEAD_GUARD: &str = "does dockerd ask the guard, and is that dead? dockerd then answers nobody, after 15 s each time: `systemctl status \
+                          phoenixd-guard.socket phoenixd-guard.service` and restart them; or go without: `phoenixd guard uninstall`, `systemctl \
+                          reload docker`. Do not restart dockerd meanwhile: it does not start without a plugin that its settings name";
 
 fn with_hint(complaint: Complaint, hint: Option<&str>) -> Complaint {
     match hint {

@@ -2,7 +2,7 @@
 //! what happens until Ctrl-C; then nothing is left. And `demo-app`, which runs inside the containers.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
@@ -15,18 +15,20 @@ use tokio::time::interval;
 use tracing::warn;
 
 use super::args::DemoArgs;
-use super::context::{Connected, Context, engine_complaint, runtime};
+use super::context::{Connected, Context, runtime};
 use super::output::{Complaint, Exit, print};
+use super::pods;
 use super::up::{new_status, on_signals, supervised};
 use crate::api::Snapshot;
 use crate::clock;
 use crate::config::{Environment, StateDir};
 use crate::daemon::Stop;
 use crate::demo::traffic::{self, Counts};
-use crate::demo::{app, image, project};
+use crate::demo::{self, PORT, app, project};
+use crate::own_image;
 use crate::reconcile::{Stage, Status};
 use crate::report::{self, Chain};
-use crate::spec::{ImageRef, ProjectName, ReplicaName};
+use crate::spec::{ImageRef, ProjectName, ReplicaName, ServiceName};
 
 /// Between two lines of figures where there is no terminal to write them over.
 const FIGURES_EVERY: Duration = Duration::from_secs(5);
@@ -42,7 +44,7 @@ pub(super) fn app() -> Result<Exit, Complaint> {
     let settings = app::Settings {
         port: number("PORT")
             .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or(image::PORT),
+            .unwrap_or(PORT),
         container: variable("PHOENIXD_REPLICA").unwrap_or_else(|| id.clone()),
         id,
         serial: number("PHOENIXD_SERIAL"),
@@ -81,23 +83,11 @@ async fn make_image(connected: &Connected, state: &StateDir) -> Result<ImageRef,
         cannot(&format!("make {}", state.dir.display()), error)
             .hint("name a directory that you may write to with `--state-dir`")
     })?;
-    let path = state.dir.join("image.tar");
     // `/proc/self/exe` is this binary even if its file was replaced or removed since.
-    let archive = image::archive(Path::new("/proc/self/exe"))
+    let archive = own_image::archive(Path::new("/proc/self/exe"), demo::IMAGE, None)
         .map_err(|error| Complaint::unmet(format!("cannot make the image: {}", Chain(&error))))?;
     let reference = archive.reference.clone();
-    let written =
-        File::create(&path).and_then(|mut file| io::copy(&mut archive.into_reader(), &mut file));
-    written.map_err(|error| cannot("write the image's archive", error))?;
-    let file = tokio::fs::File::open(&path)
-        .await
-        .map_err(|error| cannot("read the image's archive", error))?;
-    connected
-        .docker
-        .load_image(file)
-        .await
-        .map_err(|error| engine_complaint(&error))?;
-    std::fs::remove_file(&path).map_err(|error| cannot("remove the image's archive", error))?;
+    pods::import_image(connected, archive).await?;
     Ok(reference)
 }
 
@@ -122,6 +112,7 @@ async fn perform(
     let context = context.with_project(file.clone());
     let loaded = context.load()?;
     let resolved = context.resolve(connected, &loaded).await?;
+    let placed = context.place_pods(resolved, connected, true).await?;
 
     let stop = Stop::default();
     let signals = on_signals(stop.clone(), true)?;
@@ -138,7 +129,7 @@ async fn perform(
     );
     // Cancel safety: everything that is dropped here is only told or counted.
     let ended = tokio::select! {
-        ended = supervised(&context, &loaded, &resolved, connected, stop.clone(), status) => ended.map(drop),
+        ended = supervised(&context, &loaded, &placed, connected, stop.clone(), status) => ended.map(drop),
         never = signals => never.map(drop),
         never = told => match never? {},
     };
@@ -177,7 +168,7 @@ async fn tell(
     ))?;
     let mut watched = status.clone();
     let visits = async {
-        let ready = |snapshot: &Arc<Snapshot>| snapshot.status.replicas.iter().any(|row| row.ready);
+        let ready = |snapshot: &Arc<Snapshot>| is_reachable(&snapshot.status);
         // The sender lives as long as the supervisor, and so longer than this.
         drop(watched.wait_for(ready).await);
         tokio::select! {
@@ -202,6 +193,15 @@ async fn tell(
             () = &mut visits => {}
         }
     }
+}
+
+/// Whether a visitor is answered: replica, pause and edge are there.
+fn is_reachable(status: &Status) -> bool {
+    let is_ready = |service: &ServiceName| {
+        let mut replicas = status.replicas.iter();
+        replicas.any(|row| row.ready && row.replica.service == *service)
+    };
+    !status.services.is_empty() && status.services.keys().all(is_ready)
 }
 
 /// What was told so far.
@@ -284,6 +284,7 @@ fn told(stage: Stage) -> Option<&'static str> {
         Stage::Ready => Some("is ready, and takes traffic"),
         Stage::Unready => Some("is not ready any more"),
         Stage::Tainted => Some("was touched: frozen, recorded, and then removed"),
+        Stage::BrokenGlass => Some("is broken open: somebody may get in"),
         Stage::Draining => Some("leaves: no new connections"),
         Stage::Stopping => Some("is asked to end"),
         Stage::Exited => Some("has ended"),

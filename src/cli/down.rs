@@ -1,7 +1,10 @@
 //! `phoenixd down`: by the supervisor where one runs, else by this process.
 
+use std::sync::Arc;
+
 use super::context::{Context, runtime};
 use super::output::{Complaint, Exit, complain};
+use super::pods;
 use super::recycle::api_complaint;
 use super::up::{new_status, on_signals, say_left, start_complaint};
 use crate::api::{Client, ClientError};
@@ -21,10 +24,12 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
         }
         let connected = context.connect().await?;
         let files = context.file_store(&project, &connected)?;
+        let identity = connected.identity.id.clone();
         let stop = Stop::default();
         let around = Surroundings {
-            engine: connected.docker,
-            identity: connected.identity,
+            engine: Arc::clone(&connected.docker),
+            identity: connected.identity.clone(),
+            engine_dir: connected.engine_dir.clone(),
             state,
             journal: context.journal_settings()?,
             files,
@@ -33,12 +38,17 @@ pub(super) fn run(context: &Context, volumes: bool) -> Result<Exit, Complaint> {
             status: new_status(),
         };
         let signals = on_signals(stop, false)?;
+        let mut supervised = Supervised::nothing(project.clone());
+        supervised.sockets = Some(context.edge_sockets(&project, &identity)?);
         let ended = tokio::select! {
-            ended = supervise(Supervised::nothing(project), None, around) => ended,
+            ended = supervise(supervised, None, around) => ended,
             never = signals => return never,
         };
         let last = ended.map_err(|error| start_complaint(&error))?;
         say_left(&last);
+        if last.finished {
+            pods::remove_images(&connected, &project).await;
+        }
         // What others still use is not ours alone any more: it is named and left, as docker compose does.
         Ok(if last.finished {
             Exit::Success

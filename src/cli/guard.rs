@@ -14,7 +14,7 @@ use super::context::{Context, runtime};
 use super::output::{Complaint, Exit, print};
 use crate::guard::{
     Change, DaemonJson, Guard, GuardDir, Installation, PLUGIN, PROBE, Site, UNITS, listen, serve,
-    tell_ready,
+    tell_ready, tell_stopping,
 };
 use crate::report::{self, Chain};
 use crate::sign::Key;
@@ -65,6 +65,9 @@ fn serve_on(context: &Context, socket: &Path, allow: &[GuardAllow]) -> Result<Ex
             tokio::select! {
                 Some(()) = term.recv() => {}
                 Some(()) = int.recv() => {}
+            }
+            if let Err(error) = tell_stopping() {
+                warn!(%error, "systemd cannot be told that the guard ends");
             }
             shutdown.cancel();
             std::future::pending::<()>().await;
@@ -119,11 +122,12 @@ fn install(
          systemctl daemon-reload\n  \
          systemctl enable --now {}\n  \
          systemctl start {}\n  \
+         # restart every `phoenixd up` that runs: it signs its requests from its next start on\n  \
          systemctl reload docker      # HUP: containers go on; a restart of dockerd does the same\n  \
          phoenixd guard status\n\
-         A running `phoenixd up` signs its requests from its next start on: restart it before the reload.\n\
-         dockerd does not start when a plugin of its settings does not answer: `phoenixd guard uninstall` first, then\n\
-         remove phoenixd.\n",
+         Should dockerd answer nobody then, the guard is not there: `phoenixd guard uninstall`, `systemctl reload docker`.\n\
+         dockerd does not start while a plugin of its settings does not answer: uninstall the guard before you remove\n\
+         phoenixd.\n",
         UNITS[0], UNITS[1]
     ))?;
     Ok(Exit::Success)
@@ -168,25 +172,15 @@ async fn status(context: &Context) -> Result<Exit, Complaint> {
         .probe_guard(&format!("{PROBE}{asked}"))
         .await;
     let answer = answer.map_err(|error| Complaint::unmet(Chain(&error).to_string()))?;
-    // dockerd 20.10 and 28 list what they were started with; a reload asks the plugin and does not list it.
-    let listed = if answer.is_listed {
-        "the engine lists the plugin"
-    } else {
-        "the engine does not list the plugin, which it does only after a restart"
-    };
-    say(&format!("{listed}: `{PLUGIN}`\n"))?;
     let Some(state) = proven(&key, &asked, &answer.said) else {
-        let said = if answer.said.is_empty() {
-            String::new()
-        } else {
-            format!(" (it said: {})", report::escape(&answer.said))
-        };
-        return Err(
-            Complaint::unmet(format!("the guard was not asked: the request came through{said}"))
-                .hint("does it listen, and was dockerd reloaded then? `phoenixd guard install` tells the order"),
-        );
+        return Err(not_asked(answer.is_listed, &answer.said));
     };
     say(&format!("the guard answers, and has this key: {state}\n"))?;
+    if state.starts_with("projects=0 ") {
+        say(
+            "it knows of no replica: a `phoenixd up` that runs and is not told of here was started before the guard; restart it\n",
+        )?;
+    }
     if state.ends_with(" unreadable=0") {
         return Ok(Exit::Success);
     }
@@ -197,6 +191,30 @@ async fn status(context: &Context) -> Result<Exit, Complaint> {
         "look into {}, and restart `phoenixd up`",
         dir.path().display()
     )))
+}
+
+/// Whoever installs it is somewhere on this way.
+fn not_asked(is_listed: bool, said: &str) -> Complaint {
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!(" (the engine said: {})", report::escape(said))
+    };
+    // dockerd 20.10 and 28 list what they were started with; a reload asks the plugin and does not list it.
+    let listed = if is_listed {
+        format!(
+            "the engine lists the plugin `{PLUGIN}`: does another guard answer, of another `--state-dir`?"
+        )
+    } else {
+        format!(
+            "the engine does not list the plugin `{PLUGIN}`: do its settings name it, does it listen, and was dockerd reloaded then? \
+             `phoenixd guard install` tells the order"
+        )
+    };
+    Complaint::unmet(format!(
+        "the guard was not asked: nobody refused what it refuses{said}"
+    ))
+    .hint(listed)
 }
 
 /// What the guard said of itself, where it proved to have the key.

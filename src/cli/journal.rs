@@ -103,6 +103,9 @@ fn not_verified(error: &Error) -> Complaint {
                 Why::Missing { .. } => format!(
                     "if the files of these records are elsewhere, name them too; else keep {file} as evidence: they were removed by somebody else"
                 ),
+                Why::Taken { .. } => format!(
+                    "name a copy of them too, if there is one; keep {file}, and `journal.aside-N.jsonl` beside it, as evidence"
+                ),
                 Why::NotARecord | Why::TooLong | Why::Seq { .. } | Why::Changed | Why::Unlinked | Why::Forked => {
                     format!(
                         "keep it as evidence and compare it with a copy; what stands before line {} holds. `mv {file} {file}.broken` lets the next `phoenixd up` begin a new file",

@@ -8,15 +8,19 @@ mod context;
 mod demo;
 mod doctor;
 mod down;
+mod edge;
 mod events;
 mod find;
+mod glass;
 mod guard;
 mod journal;
 mod journal_settings;
 mod load;
 mod logging;
 mod output;
+mod pause;
 mod plan;
+mod pods;
 mod ps;
 mod recycle;
 mod schema;
@@ -56,6 +60,14 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// A command and all below it, each before its own.
+fn pages(command: &clap::Command) -> Vec<&clap::Command> {
+    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    // What clap adds by itself says no more than `--help`.
+    let below = shown.filter(|sub| sub.get_name() != "help").flat_map(pages);
+    std::iter::once(command).chain(below).collect()
+}
+
 fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
     let Cli { global, command } = cli;
     let context = |files: Vec<_>| Context::new(&global, files);
@@ -70,9 +82,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
             // Names the pages of the subcommands as the main one refers to them.
             command.build();
             let mut text = Vec::new();
-            let pages = std::iter::once(&command)
-                .chain(command.get_subcommands().filter(|sub| !sub.is_hide_set()));
-            for page in pages {
+            for page in pages(&command) {
                 clap_mangen::Man::new(page.clone())
                     .render(&mut text)
                     .map_err(cannot_print)?;
@@ -81,6 +91,8 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
         }
         Command::Schema => schema::run(),
         Command::DemoApp => demo::app(),
+        Command::Pause => pause::run(),
+        Command::Edge(args) => edge::run(&context(Vec::new()), &args),
         Command::Demo(args) => demo::run(&context(Vec::new()), &args),
         Command::Up {
             files,
@@ -100,12 +112,14 @@ fn dispatch(cli: Cli) -> Result<Exit, Complaint> {
         Command::Plan { files, format } => plan::run(&context(files.files), format),
         Command::Ps { files, format } => ps::run(&context(files.files), format),
         Command::Recycle { files, services } => recycle::run(&context(files.files), &services),
+        Command::BreakGlass(args) => glass::run(&context(args.files.files.clone()), &args),
         Command::Guard(command) => guard::run(&context(Vec::new()), &command),
         Command::Doctor {
+            files,
             doors: _,
             replica,
             sockets,
-        } => doctor::run(&context(Vec::new()), replica.as_deref(), &sockets),
+        } => doctor::run(&context(files.files), replica.as_deref(), &sockets),
         Command::Events { files, follow } => events::run(&context(files.files), follow),
         Command::Journal { command } => journal::run(&context(command.files()), command),
     }

@@ -36,6 +36,8 @@ pub(super) fn run(context: &Context, format: PlanFormat) -> Result<Exit, Complai
             });
         }
         let resolved = context.resolve(&connected, &loaded).await?;
+        let placed = context.place_pods(resolved, &connected, false).await?;
+        let resolved = placed.resolved;
         let preview = preview(
             &*connected.docker,
             &resolved.project.name,
@@ -194,12 +196,14 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
             replica,
             generation,
             born_after,
+            joins,
             ..
         } = &planned.action
         else {
             return None;
         };
-        (replica.service == *name).then(|| (replica.clone(), *generation, born_after.clone()))
+        let rest = || (*generation, born_after.clone(), joins.clone());
+        (replica.service == *name).then(|| (replica.clone(), rest()))
     });
     let rows = || {
         preview
@@ -208,7 +212,7 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
             .iter()
             .filter(|row| row.replica.service == *name)
     };
-    let (replica, generation, born_after) = planned.unwrap_or_else(|| {
+    let (replica, (generation, born_after, joins)) = planned.unwrap_or_else(|| {
         let last = rows()
             .map(|row| row.replica.serial)
             .max()
@@ -220,8 +224,11 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
             .and_then(|service| service.generation);
         (
             ReplicaName::new(name.clone(), last.next()),
-            generation.unwrap_or(Generation(1)),
-            BornAfter::default(),
+            (
+                generation.unwrap_or(Generation(1)),
+                BornAfter::default(),
+                None,
+            ),
         )
     });
     let wanted = resolved.wanted();
@@ -236,5 +243,6 @@ fn body_of(name: &ServiceName, preview: &Preview, resolved: &ResolvedProject) ->
         container: Arc::new(service.container.clone()),
         image: None,
         born_after,
+        joins,
     })
 }

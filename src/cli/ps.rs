@@ -122,8 +122,12 @@ async fn by_file(
     let Some(loaded) = context.load_quietly() else {
         return (nothing, BTreeMap::new());
     };
-    let wanted = match context.resolve(connected, &loaded).await {
-        Ok(resolved) => resolved.wanted(),
+    let placed = async {
+        let resolved = context.resolve(connected, &loaded).await?;
+        context.place_pods(resolved, connected, false).await
+    };
+    let wanted = match placed.await {
+        Ok(placed) => placed.resolved.wanted(),
         Err(_) => BTreeMap::new(),
     };
     (daemon::scope(&loaded.project), wanted)

@@ -33,6 +33,7 @@ fn schema() -> String {
         ("ProbeSettings", &ProbeSettings::defaults()),
         ("Backoff", &Backoff::defaults()),
         ("Network", &Network::defaults()),
+        ("Edge", &Edge::defaults()),
     ] {
         for (name, default) in defaults {
             let pointer = format!("/$defs/{definition}/properties/{name}");
@@ -99,6 +100,17 @@ impl Network {
     fn defaults() -> Values {
         let network = spec::Phoenix::default().network;
         vec![("enforce", network.enforce.into())]
+    }
+}
+
+impl Edge {
+    fn defaults() -> Values {
+        let forwarding = spec::Forwarding::default();
+        vec![
+            ("protocol", forwarding.protocol.name().into()),
+            ("balance", forwarding.balance.name().into()),
+            ("proxy_protocol", "none".into()),
+        ]
     }
 }
 
@@ -179,6 +191,101 @@ struct Settings {
     on_taint: Option<OnTaint>,
     /// The sockets that a replica may have. What is not declared at all is not looked at.
     network: Option<Network>,
+    /// Who leads traffic to the service: phoenixd's own edge with these settings, nobody, or a proxy of one's own.
+    edge: Option<AnyEdge>,
+}
+
+/// Whose edge a service has.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum AnyEdge {
+    /// Somebody else's, or none.
+    Word(EdgeWord),
+    /// phoenixd's own.
+    Settings(Edge),
+}
+
+/// An edge that is not phoenixd's.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum EdgeWord {
+    /// None: the service's names lead to its replicas.
+    None,
+    /// A proxy of one's own, which finds ready replicas by the service's names on the network `ready`.
+    External,
+}
+
+/// How the edge forwards what comes in by `ports`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Edge {
+    /// What the connections of the TCP ports carry. `http` forwards each request for itself: HTTP/1.1 and h2c.
+    protocol: Option<EdgeProtocol>,
+    /// Which replica is next.
+    balance: Option<Balance>,
+    /// How long nothing may move until a connection, a request or a UDP session is ended.
+    idle_timeout: Option<Span>,
+    /// Open connections (UDP: sessions) of one published port; further ones wait.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    max_connections: Option<u32>,
+    /// New connections (UDP: sessions) per second of one published port; further ones wait.
+    rate: Option<Rate>,
+    /// Tell the replica by a PROXY header who the client is; only with `protocol: tcp`.
+    proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// What a connection carries.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum EdgeProtocol {
+    /// Bytes.
+    Tcp,
+    /// Requests of HTTP/1.1 or h2c.
+    Http,
+}
+
+/// Which replica is next.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Balance {
+    /// The one with the fewest connections, requests or sessions.
+    LeastConn,
+    /// Each in turn.
+    RoundRobin,
+}
+
+/// The version of a PROXY header.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum ProxyProtocol {
+    /// No header.
+    None,
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// How fast new connections are taken on.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Rate {
+    /// In each second, and at once after a rest; 0 is no limit.
+    Average(u32),
+    /// With a burst of its own.
+    Settings(RateSettings),
+}
+
+/// How fast new connections are taken on.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RateSettings {
+    /// In each second, in the long run.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    average: u32,
+    /// At once, after a rest; `average` where it is not written.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    burst: Option<u32>,
 }
 
 /// What happens to a replica that was touched.

@@ -9,13 +9,13 @@ use tracing::{info, warn};
 use super::context::{Connected, Context, runtime};
 use super::load::Loaded;
 use super::output::{Complaint, Exit, complain};
+use super::pods::{self, Placed};
 use crate::api::Snapshot;
 use crate::daemon::{
-    Builds, Missing, ResolvedProject, StartError, Stop, Supervised, Surroundings, resolve,
-    supervise,
+    Builds, Missing, StartError, Stop, Supervised, Surroundings, resolve, supervise,
 };
 use crate::docker::{BuildError, Docker, ImageOf};
-use crate::edge::BindError;
+use crate::edge::{BindError, Obstacle};
 use crate::reconcile::Status;
 use crate::report::{self, Chain};
 use crate::spec::{Build, Diagnostic, ImageRef, PullPolicy, Service};
@@ -37,11 +37,12 @@ pub(super) fn run(context: &Context, build: bool, down_on_exit: bool) -> Result<
         let resolved = resolve(&*connected.docker, &loaded.project, &images).await;
         let resolved = Context::resolved(&loaded, resolved)?;
         let resolved = context.place_files_for_good(&loaded, resolved, &connected)?;
+        let placed = context.place_pods(resolved, &connected, true).await?;
         let stop = Stop::default();
         let signals = on_signals(stop.clone(), down_on_exit)?;
         let status = new_status();
         tokio::select! {
-            ended = supervised(context, &loaded, &resolved, &connected, stop, status) => ended.map(|_| Exit::Success),
+            ended = supervised(context, &loaded, &placed, &connected, stop, status) => ended.map(|_| Exit::Success),
             never = signals => never,
         }
     })
@@ -62,14 +63,16 @@ pub(super) fn new_status() -> watch::Sender<Arc<Snapshot>> {
 pub(super) async fn supervised(
     context: &Context,
     loaded: &Loaded,
-    resolved: &ResolvedProject,
+    placed: &Placed,
     connected: &Connected,
     stop: Stop,
     status: watch::Sender<Arc<Snapshot>>,
 ) -> Result<Arc<Snapshot>, Complaint> {
+    let resolved = &placed.resolved;
     let around = Surroundings {
         engine: Arc::clone(&connected.docker),
         identity: connected.identity.clone(),
+        engine_dir: connected.engine_dir.clone(),
         state: context.state(&resolved.project.name),
         journal: context.journal_settings()?,
         files: context.file_store(&resolved.project.name, connected)?,
@@ -77,10 +80,19 @@ pub(super) async fn supervised(
         command: None,
         status,
     };
-    let last = supervise(Supervised::of(resolved), Some(resolved), around)
-        .await
-        .map_err(|error| not_started(&error, loaded))?;
+    let last = match supervise(Supervised::of(resolved), Some(resolved), around).await {
+        Ok(last) => last,
+        Err(error) => {
+            if !matches!(error, StartError::TaskEnded(_)) {
+                placed.forget(connected).await;
+            }
+            return Err(not_started(&error, loaded, connected).await);
+        }
+    };
     say_left(&last);
+    if last.finished {
+        pods::remove_images(connected, &resolved.project.name).await;
+    }
     Ok(last)
 }
 
@@ -94,17 +106,30 @@ pub(super) fn say_left(last: &Snapshot) {
     }
 }
 
-pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
+/// The containers that publish a port that is taken. An engine that does not say is no further trouble.
+async fn publishing(connected: &Connected, port: &BindError) -> Vec<String> {
+    match port.obstacle {
+        Obstacle::Taken(_) => {
+            (connected.docker.publishing(port.published).await).unwrap_or_default()
+        }
+        Obstacle::Privileged { .. } | Obstacle::NoSuchAddress | Obstacle::Other => Vec::new(),
+    }
+}
+
+async fn not_started(error: &StartError, loaded: &Loaded, connected: &Connected) -> Complaint {
     match error {
         StartError::Externals(diagnostics) => Complaint::diagnostics(loaded.render(diagnostics)),
-        StartError::Port(port) => {
-            let publishes = |service: &&Service| service.published.contains(&port.published);
-            match loaded.project.services.values().find(publishes) {
-                Some(service) => {
-                    Complaint::diagnostics(loaded.render(&[port_taken(service, port)]))
-                }
-                None => start_complaint(error),
+        StartError::Ports(ports) => {
+            let mut diagnostics = Vec::new();
+            for port in ports {
+                let publishes = |service: &&Service| service.published.contains(&port.published);
+                let Some(service) = loaded.project.services.values().find(publishes) else {
+                    return start_complaint(error);
+                };
+                let publishing = publishing(connected, port).await;
+                diagnostics.push(port_taken(service, port, &publishing));
             }
+            Complaint::diagnostics(loaded.render(&diagnostics))
         }
         StartError::Lock(_)
         | StartError::Journal(_)
@@ -117,9 +142,18 @@ pub(super) fn not_started(error: &StartError, loaded: &Loaded) -> Complaint {
 }
 
 /// A port that the host does not give, with the place where the file asks for it.
-fn port_taken(service: &Service, port: &BindError) -> Diagnostic {
+fn port_taken(service: &Service, port: &BindError, publishing: &[String]) -> Diagnostic {
     let (place, path) = (service.place("ports"), service.path("ports"));
-    Diagnostic::error("port-taken", place, path, Chain(port).to_string()).hint(port.hint())
+    let hint = if publishing.is_empty() {
+        port.hint()
+    } else {
+        let names: Vec<String> = publishing.iter().map(|it| format!("`{it}`")).collect();
+        format!(
+            "container {} publishes this port: stop it, or change the host port in `ports:`",
+            report::brief(&names.join(", "), LEFT_TEXT)
+        )
+    };
+    Diagnostic::error("port-taken", place, path, Chain(port).to_string()).hint(hint)
 }
 
 /// Why nothing was started, for people.
@@ -132,7 +166,13 @@ pub(super) fn start_complaint(error: &StartError) -> Complaint {
         StartError::Lock(crate::daemon::LockError::StateDir { .. }) => {
             Complaint::unmet(text).hint("name a directory that you may write to with `--state-dir`")
         }
-        StartError::Port(port) => Complaint::unmet(text).hint(port.hint()),
+        StartError::Ports(ports) => {
+            let complaint = Complaint::unmet(text);
+            match ports.as_slice() {
+                [port, ..] => complaint.hint(port.hint()),
+                [] => complaint,
+            }
+        }
         StartError::Files { .. } => Complaint::unmet(text).hint(
             "name a directory that only you may write to, and that the engine sees, with PHOENIXD_RUNTIME_DIR",
         ),

@@ -9,6 +9,7 @@
 
 mod bind;
 mod dotenv;
+mod edge;
 mod image;
 mod input;
 mod interpolate;

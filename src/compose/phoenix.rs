@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use super::bind::{At, Pair};
 use super::problems::Problems;
-use super::suggest;
+use super::{edge, suggest};
 use crate::spec::{Allow, Jitter, Listen, OnTaint, Overdue, Peers, Phoenix, Place, ProbeKind};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "ttl", "jitter", "probe", "drain", "surge", "overdue", "backoff", "allow", "identity", "pull",
-    "on_taint", "network",
+    "on_taint", "network", "edge",
 ];
 /// Settings of the design that are still to come.
-const NOT_YET: [&str; 2] = ["keep", "edge"];
+const NOT_YET: [&str; 1] = ["keep"];
 const PROBE_KEYS: [&str; 11] = [
     "http",
     "tcp",
@@ -33,7 +33,7 @@ const PROBE_KEYS: [&str; 11] = [
 ];
 const PROBE_WORDS: [&str; 3] = ["tcp", "docker", "none"];
 
-const YEAR: Duration = Duration::from_hours(365 * 24);
+pub(super) const YEAR: Duration = Duration::from_hours(365 * 24);
 /// Replicas that live shorter than they take to start would never serve anybody.
 const TTL_MIN: Duration = Duration::from_secs(1);
 /// A probe more often than this is load, not knowledge.
@@ -136,6 +136,15 @@ impl Settings {
             }
             "on_taint" => set(&mut phoenix.on_taint, on_taint(value, out)),
             "network" => self.network(value, out),
+            "edge" => {
+                let Self {
+                    phoenix, places, ..
+                } = self;
+                edge::read(value, &mut phoenix.edge, out, |pair| {
+                    let path = format!("x-phoenix.edge.{}", pair.key);
+                    places.insert(path, pair.key_place.clone());
+                });
+            }
             "probe" => self.probe(value, out),
             "backoff" => self.backoff(value, out),
             _ if level == Level::Project => out.error_at(
@@ -282,13 +291,13 @@ impl Settings {
 }
 
 /// Takes a value that could be read.
-fn set<T>(slot: &mut T, value: Option<T>) {
+pub(super) fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
 }
 
-fn count(at: &At<'_>, min: i64, max: i64, out: &mut Problems) -> Option<u32> {
+pub(super) fn count(at: &At<'_>, min: i64, max: i64, out: &mut Problems) -> Option<u32> {
     at.integer(min, max, out)
         .and_then(|number| u32::try_from(number).ok())
 }
@@ -431,7 +440,12 @@ fn permille(percent: &str) -> Option<u16> {
 }
 
 /// A duration as people write it: `1h30m`, `250ms`.
-fn duration(at: &At<'_>, min: Duration, max: Duration, out: &mut Problems) -> Option<Duration> {
+pub(super) fn duration(
+    at: &At<'_>,
+    min: Duration,
+    max: Duration,
+    out: &mut Problems,
+) -> Option<Duration> {
     const HINT: &str = "write a number and a unit: `250ms`, `30s`, `5m`, `6h`, `1d`";
     let text = at.text(out)?;
     if let Some(unit) = text

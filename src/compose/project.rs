@@ -12,8 +12,12 @@ use super::paths::Paths;
 use super::phoenix::Settings;
 use super::problems::Problems;
 use super::top_files::{self, FileKey, FileSpec};
+use super::tree::Node;
 use super::{Files, Input, ReadError, service, top};
-use crate::spec::{FileKind, NetworkSpec, Place, Project, ProjectName, ServiceName, VolumeSpec};
+use crate::spec::{
+    FileKind, NetworkName, NetworkSpec, Others, Place, Project, ProjectName, READY_NETWORK,
+    ServiceName, VolumeName, VolumeSpec,
+};
 
 const KEYS: [&str; 10] = [
     "name",
@@ -35,6 +39,8 @@ pub(super) struct Context<'a> {
     project: &'a ProjectName,
     paths: Paths<'a>,
     networks: &'a BTreeMap<String, Declared<NetworkSpec>>,
+    /// The file declares a network `ready`.
+    declares_ready: bool,
     volumes: &'a BTreeMap<String, Declared<VolumeSpec>>,
     declared_files: &'a BTreeMap<FileKey, Declared<FileSpec>>,
 }
@@ -74,9 +80,22 @@ impl Context<'_> {
 
     /// A declared network's name on the engine.
     pub(super) fn network_name(&self, key: &str) -> Option<&str> {
+        let is_declared = key != READY_NETWORK || self.declares_ready;
+        let network = self.networks.get(key).filter(|_| is_declared);
+        network.map(|network| network.spec.name.as_str())
+    }
+
+    /// The network of those that are ready, declared or implied.
+    pub(super) fn ready_network(&self) -> Option<&NetworkSpec> {
         self.networks
-            .get(key)
-            .map(|network| network.spec.name.as_str())
+            .get(READY_NETWORK)
+            .map(|network| &network.spec)
+    }
+
+    /// Whether there is a way out of a network, as far as the file says.
+    pub(super) fn has_way_out(&self, name: &str) -> bool {
+        let mut all = self.networks.values().map(|network| &network.spec);
+        all.any(|network| network.name.as_str() == name && !network.internal)
     }
 
     /// A declared volume's name on the engine.
@@ -88,7 +107,9 @@ impl Context<'_> {
 
     /// The declared networks.
     pub(super) fn network_keys(&self) -> Vec<&str> {
-        self.networks.keys().map(String::as_str).collect()
+        let keys = self.networks.keys().map(String::as_str);
+        keys.filter(|key| self.network_name(key).is_some())
+            .collect()
     }
 
     /// The declared volumes.
@@ -134,16 +155,21 @@ pub(super) fn bind(
     };
     let defaults = scope.defaults(&root);
     let networks = scope.networks(&root);
+    let declares_ready = root
+        .get("networks")
+        .is_some_and(|at| at.get(READY_NETWORK).is_some());
     let volumes = scope.volumes(&root);
     let declared_files = scope.files(&root);
     let cx = Context {
         project: &name,
         paths,
         networks: &networks,
+        declares_ready,
         volumes: &volumes,
         declared_files: &declared_files,
     };
     let mut found = services(&cx, &defaults, &root, out)?;
+    let others = found.others(&cx);
     let used_files = used(declared_files, &found.files, out);
     top_files::fill(&mut found.phoenixes, &used_files, &paths, out);
     let mut project = Project {
@@ -154,6 +180,7 @@ pub(super) fn bind(
         foreign: found.foreign,
         networks: used(networks, &found.networks, out),
         volumes: used(volumes, &found.volumes, out),
+        others,
     };
     project.foreign.sort();
     ports(&project, out);
@@ -235,17 +262,13 @@ impl Scope<'_> {
             let spec = top::network(self.project.as_str(), pair.key, written, &mut problems);
             networks.insert(pair.key.to_owned(), Declared { spec, problems });
         }
-        networks
-            .entry("default".to_owned())
-            .or_insert_with(|| Declared {
-                spec: top::network(
-                    self.project.as_str(),
-                    "default",
-                    None,
-                    &mut Problems::default(),
-                ),
+        for key in ["default", READY_NETWORK] {
+            let implied = || Declared {
+                spec: top::network(self.project.as_str(), key, None, &mut Problems::default()),
                 problems: Problems::default(),
-            });
+            };
+            networks.entry(key.to_owned()).or_insert_with(implied);
+        }
         networks
     }
 
@@ -300,6 +323,42 @@ struct Found {
     networks: BTreeSet<String>,
     volumes: BTreeSet<String>,
     files: BTreeSet<FileKey>,
+    /// Networks and volumes that services of docker compose use, by their keys.
+    others_networks: BTreeSet<String>,
+    others_volumes: BTreeSet<String>,
+}
+
+impl Found {
+    /// A service that is left to docker compose; whatever is wrong in it is that one's to say.
+    fn foreign(&mut self, name: &str, service: &Node) {
+        self.foreign.push(ServiceName::new(name));
+        if let Some(networks) = service.some("networks") {
+            let keys = networks.entries().iter().map(|entry| entry.key.as_str());
+            let keys = keys.chain(networks.items().iter().filter_map(|item| item.as_text()));
+            self.others_networks.extend(keys.map(str::to_owned));
+        }
+        let volumes = service.some("volumes").map(|volumes| volumes.items());
+        for volume in volumes.unwrap_or_default() {
+            let source = match volume.as_text() {
+                Some(short) => short.split(':').next(),
+                None => volume.some("source").and_then(|source| source.as_text()),
+            };
+            self.others_volumes.extend(source.map(str::to_owned));
+        }
+    }
+
+    fn others(&self, cx: &Context<'_>) -> Others {
+        let networks = self.others_networks.iter();
+        let volumes = self.others_volumes.iter();
+        Others {
+            networks: (networks.filter_map(|key| cx.network_name(key)))
+                .map(NetworkName::new)
+                .collect(),
+            volumes: (volumes.filter_map(|key| cx.volume_name(key)))
+                .map(VolumeName::new)
+                .collect(),
+        }
+    }
 }
 
 fn services(
@@ -319,6 +378,8 @@ fn services(
         networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
         files: BTreeSet::new(),
+        others_networks: BTreeSet::new(),
+        others_volumes: BTreeSet::new(),
     };
     // A service that is no mapping may have been meant to be one.
     let mut meant = 0;
@@ -329,7 +390,7 @@ fn services(
             continue;
         }
         if pair.value.node.entry("x-phoenix").is_none() {
-            found.foreign.push(ServiceName::new(pair.key));
+            found.foreign(pair.key, pair.value.node);
             continue;
         }
         meant += 1;

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::bind::{At, Pair};
 use super::paths::Paths;
 use super::problems::Problems;
-use crate::spec::{IpamPool, NetworkName, NetworkSpec, Place, VolumeName, VolumeSpec};
+use crate::spec::{
+    IpamPool, NetworkName, NetworkSpec, Place, READY_NETWORK, VolumeName, VolumeSpec,
+};
 
 /// Names that the engine takes for something else than a network of ours.
 const RESERVED_NETWORKS: [&str; 5] = ["host", "none", "bridge", "default", "ingress"];
 
-/// Binds one network; `at` is `None` where `default` is only implied.
+/// Binds one network; `at` is `None` where `default` or `ready` is only implied. An implied `ready` has no way out: nobody's
+/// default route moves when he is attached to it.
 pub(super) fn network(
     project: &str,
     key: &str,
@@ -35,7 +38,7 @@ pub(super) fn network(
         external: false,
         driver: None,
         driver_opts: BTreeMap::new(),
-        internal: false,
+        internal: at.is_none() && key == READY_NETWORK,
         attachable: false,
         enable_ipv4: None,
         enable_ipv6: None,

@@ -68,10 +68,7 @@ pub async fn discover<E: Engine>(
 ) -> Result<Adoption, Error> {
     let listing = engine.list(&scope_of(project)).await?;
     let mut adoption = Adoption {
-        resolved: ResolvedProject {
-            project: empty(project),
-            services: BTreeMap::new(),
-        },
+        resolved: ResolvedProject::of(empty(project), BTreeMap::new()),
         units: BTreeMap::new(),
         refused: BTreeMap::new(),
     };
@@ -254,7 +251,7 @@ fn source<'a>(members: &[&'a Observed]) -> Option<&'a Observed> {
 fn is_adopted(one: &Observed) -> bool {
     one.identity
         .as_ref()
-        .is_some_and(|identity| identity.adopted)
+        .is_some_and(|identity| identity.adopted.is_some())
 }
 
 /// A replica that `phoenixd up` made.
@@ -364,5 +361,6 @@ fn empty(name: &ProjectName) -> Project {
         foreign: Vec::new(),
         networks: Vec::new(),
         volumes: Vec::new(),
+        others: spec::Others::default(),
     }
 }

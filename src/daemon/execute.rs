@@ -81,6 +81,7 @@ pub(super) async fn execute_telling<E: Engine>(
             | Action::Drain { .. } => Outcome::Done(Sight::Nothing),
             Action::Create { .. }
             | Action::Connect { .. }
+            | Action::Disconnect { .. }
             | Action::Start { .. }
             | Action::Compare { .. }
             | Action::Rename { .. }
@@ -131,6 +132,7 @@ async fn call<E: Engine>(
             spec_hash,
             image,
             born_after,
+            joins,
         } => {
             let Some(container) = catalog.containers.get(&replica.service) else {
                 return Err(Error::NotFound {
@@ -148,6 +150,7 @@ async fn call<E: Engine>(
                 container: Arc::clone(container),
                 image: image.clone(),
                 born_after: born_after.clone(),
+                joins: joins.clone(),
             };
             let created = engine.create(&birth).await;
             return created.map(Some).map_err(|error| unseen(container, error));
@@ -157,6 +160,7 @@ async fn call<E: Engine>(
             id,
             network,
         } => connect(engine, catalog, (replica, id), network).await,
+        Action::Disconnect { id, network, .. } => engine.disconnect(id, network).await,
         Action::Start { id, .. } => engine.start(id).await,
         Action::Freeze { id, .. } => engine.pause(id).await,
         Action::Destroy { subject } => engine.destroy(&subject.id).await,
@@ -179,7 +183,7 @@ async fn connect<E: Engine>(
     network: &NetworkName,
 ) -> Result<(), Error> {
     let container = catalog.containers.get(&replica.service);
-    let attachments = container.map(|container| container.attachments());
+    let attachments = container.map(|container| container.all_attachments());
     let attachment = attachments
         .into_iter()
         .flatten()

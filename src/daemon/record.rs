@@ -11,7 +11,11 @@ use crate::witness::evidence::Captured;
 
 /// An action is about to be called.
 pub(super) fn began(action: &Action, reason: &Reason) -> Record {
-    about(Kind::Began, action).reason(reason.to_string())
+    let record = about(Kind::Began, action).reason(reason.to_string());
+    if let Reason::Cut { connections, .. } = reason {
+        return record.detail("connections_cut", *connections);
+    }
+    record
 }
 
 /// An action's call has returned.
@@ -66,12 +70,15 @@ pub(super) fn of_event(event: &Event, world: &World) -> Option<Record> {
         | Event::Refused(_)
         | Event::Signalled { .. }
         | Event::Touched { .. }
+        | Event::Remembered(_)
         | Event::Listed { .. }
         | Event::Journal { .. }
         | Event::Dependencies { .. }
         | Event::Probed { .. }
         | Event::Published { .. }
         | Event::Edge(_)
+        | Event::EdgeOf { .. }
+        | Event::Woken
         | Event::Command(_)
         | Event::Began { .. }
         | Event::Ended { .. } => None,
@@ -133,14 +140,31 @@ pub(super) fn touched(touched: &Touched) -> Record {
         Touch::Program(program) => record
             .detail("pid", program.pid)
             .detail("program", program.path.as_str()),
+        // In the same words again, however often it is read and written.
+        Touch::Recorded(words) => record.reason(words.as_str()).detail("before", true),
+        Touch::ExecEnded { id, code } => {
+            let record = record.detail("exec", id.as_str());
+            match code {
+                Some(code) => record.detail("exit_code", *code),
+                None => record,
+            }
+        }
         Touch::Door(_)
         | Touch::Changed(_)
         | Touch::Listens(_)
         | Touch::Connected(_)
         | Touch::Privileges(_)
-        | Touch::OutOfMemory
-        | Touch::ImageMoved => record,
+        | Touch::OutOfMemory => record,
+        Touch::ImageMoved(tag) => record.detail("image", tag.as_str()),
+        Touch::Renamed(name) => record.detail("name", name.as_str()),
     }
+}
+
+/// What was tainted before this supervisor may not be known.
+pub(super) fn forgotten(error: &str) -> Record {
+    Record::new(Kind::Note)
+        .reason("what was tainted before may not be known: the journal cannot be read")
+        .detail("error", error)
 }
 
 /// Where the evidence is, and its digest.
@@ -190,6 +214,17 @@ pub(super) fn asked(command: &Command) -> Record {
                 .detail("request", request.0)
                 .detail("services", names)
         }
+        Command::BreakGlass { request, asked } => record
+            .service(&asked.service)
+            .action("break-glass")
+            .reason(asked.reason.as_str())
+            .detail("request", request.0)
+            .detail("replica", asked.replica.clone())
+            .detail("for_seconds", asked.length.as_secs()),
+        Command::EndGlass { request, service } => record
+            .service(service)
+            .action("break-glass-end")
+            .detail("request", request.0),
         Command::Down { volumes } => record.action("down").detail("volumes", *volumes),
         Command::Leave => record.action("leave"),
     }
@@ -211,7 +246,9 @@ fn about(kind: Kind, action: &Action) -> Record {
         } => record
             .generation(*generation)
             .detail("spec_hash", spec_hash.as_str()),
-        Action::Connect { network, .. } => record.detail("network", network.as_str()),
+        Action::Connect { network, .. } | Action::Disconnect { network, .. } => {
+            record.detail("network", network.as_str())
+        }
         Action::CreateNetwork(name) | Action::RemoveNetwork(name) => {
             record.detail("network", name.as_str())
         }
@@ -269,5 +306,31 @@ fn with_sight(record: Record, sight: &Sight) -> Record {
                 record
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::{Failure, FailureKind};
+    use crate::spec::{ContainerId, Serial};
+
+    #[test]
+    fn the_journal_says_why_there_is_no_evidence() {
+        let action = Action::Capture {
+            replica: ReplicaName::new(ServiceName::new("web"), Serial(1)),
+            id: ContainerId::new("c"),
+        };
+        let outcome = Outcome::Failed {
+            failure: Failure {
+                kind: FailureKind::Refused,
+                message: "the disk is full".to_owned(),
+            },
+            sight: Sight::Nothing,
+        };
+        let record = ended(&action, &outcome);
+        assert_eq!(record.action.as_deref(), Some("capture"));
+        assert_eq!(record.outcome.as_deref(), Some("failed"));
+        assert_eq!(record.detail["error"], "the disk is full");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::images::{Images, Missing};
+use super::pods::{Pod, PodGround};
 use crate::docker::{self, ApiVersion, Engine, Error, Scope};
 use crate::reconcile::{Desired, Listing};
 use crate::spec::{
@@ -20,6 +21,10 @@ pub struct ResolvedProject {
     pub project: Project,
     /// Its phoenixes, hardened.
     pub services: BTreeMap<ServiceName, Resolved>,
+    /// Those of them that are reached through a pod.
+    pub(super) pods: BTreeMap<ServiceName, Pod>,
+    /// What pods are made on; `None` where this process forwards itself.
+    pub(super) ground: Option<PodGround>,
 }
 
 /// Joins every service with its images. All problems come at once, those of images too, and what the engine's API does
@@ -61,10 +66,8 @@ pub async fn resolve<E: Engine>(
     }
     let own = project.networks.iter().filter(|network| !network.external);
     diagnostics.extend(own.flat_map(|network| network_lacking(engine.api(), network)));
-    let resolved = (!spec::has_errors(&diagnostics)).then(|| ResolvedProject {
-        project: project.clone(),
-        services,
-    });
+    let resolved =
+        (!spec::has_errors(&diagnostics)).then(|| ResolvedProject::of(project.clone(), services));
     Ok((resolved, diagnostics))
 }
 
@@ -111,12 +114,25 @@ fn network_lacking(api: ApiVersion, network: &NetworkSpec) -> Vec<Diagnostic> {
 }
 
 impl ResolvedProject {
+    /// A project for which this process forwards itself; [`ResolvedProject::place_pods`] gives it pods.
+    pub fn of(project: Project, services: BTreeMap<ServiceName, Resolved>) -> Self {
+        Self {
+            project,
+            services,
+            pods: BTreeMap::new(),
+            ground: None,
+        }
+    }
+
     /// What the core wants.
     pub fn wanted(&self) -> BTreeMap<ServiceName, Desired> {
-        self.services
-            .iter()
+        let services = self.services.iter();
+        let mut all: BTreeMap<ServiceName, Desired> = services
             .map(|(name, resolved)| (name.clone(), self.desired(resolved)))
-            .collect()
+            .collect();
+        let pods = self.wanted_of_pods(&all);
+        all.extend(pods);
+        all
     }
 
     fn desired(&self, resolved: &Resolved) -> Desired {
@@ -126,6 +142,8 @@ impl ResolvedProject {
             .iter()
             .map(|attachment| attachment.network.clone())
             .collect();
+        let on_ready = container.on_ready.as_ref();
+        let on_ready = on_ready.map(|attachment| attachment.network.clone());
         let own_networks = self
             .project
             .networks
@@ -158,7 +176,7 @@ impl ResolvedProject {
             stop_grace: container.stop_grace,
             published: resolved.service.published.clone(),
             makes_networks: own_networks
-                .filter(|name| networks.contains(name))
+                .filter(|name| networks.contains(name) || on_ready.as_ref() == Some(name))
                 .cloned()
                 .collect(),
             makes_volumes: own_volumes
@@ -166,6 +184,8 @@ impl ResolvedProject {
                 .cloned()
                 .collect(),
             networks,
+            on_ready,
+            pod: self.ports_of_pod(&resolved.service.name),
             adopted: None,
             depends_on: resolved.service.depends_on.clone(),
             files: container
@@ -178,7 +198,7 @@ impl ResolvedProject {
 
     /// What actions refer to by name.
     pub fn catalog(&self) -> Catalog {
-        Catalog {
+        let mut catalog = Catalog {
             project: self.project.name.clone(),
             containers: self
                 .services
@@ -197,7 +217,9 @@ impl ResolvedProject {
                 .iter()
                 .map(|volume| (volume.name.clone(), volume.clone()))
                 .collect(),
-        }
+        };
+        self.fill_catalog(&mut catalog);
+        catalog
     }
 
     /// What a listing is about.
@@ -205,12 +227,27 @@ impl ResolvedProject {
         scope(&self.project)
     }
 
-    /// Every port that the edge binds.
+    /// Every port that this process binds.
     pub fn ports(&self) -> BTreeSet<Published> {
-        self.services
-            .values()
-            .flat_map(|resolved| resolved.service.published.iter().copied())
+        let services = self.services.iter();
+        let own = services.filter(|(name, _)| !self.pods.contains_key(*name));
+        own.flat_map(|(_, resolved)| resolved.service.published.iter().copied())
             .collect()
+    }
+
+    /// Every port that the engine binds for a pod, by service.
+    pub fn ports_of_pods(&self) -> BTreeMap<ServiceName, BTreeSet<Published>> {
+        let services = self.services.iter();
+        let of_pods = services.filter(|(name, _)| self.pods.contains_key(*name));
+        let ports = |resolved: &Resolved| resolved.service.published.iter().copied().collect();
+        of_pods
+            .map(|(name, resolved)| (name.clone(), ports(resolved)))
+            .collect()
+    }
+
+    /// What pods are made on; `None` where this process forwards itself.
+    pub fn ground(&self) -> Option<&PodGround> {
+        self.ground.as_ref()
     }
 
     /// Networks and volumes that somebody else has to make, and has not.

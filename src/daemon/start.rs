@@ -14,30 +14,35 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::guarded::Guarded;
+use super::edges::EdgeLinks;
+use super::guarded::{Alone, Guarded};
 use super::lock::{self, Lock};
 use super::supervise::{Stop, Supervisor, Told};
 use super::threads::{EdgeThreads, cpus, unless_panicked};
-use super::watch::{Watch, now};
-use super::{Catalog, FileStore, ResolvedProject, witness};
+use super::watch::{Heard, Watch, now};
+use super::{Catalog, EdgeSockets, FileStore, ResolvedProject, tags, touched, witness};
 use crate::api::{self, Snapshot};
 use crate::clock;
 use crate::config::StateDir;
 use crate::docker::{self, Engine, Scope};
 use crate::edge;
+use crate::guard::GuardDir;
 use crate::journal::export::{self, Export, Exporter};
 use crate::journal::{self, Journal, Kind, Record};
 use crate::probe;
-use crate::reconcile::{Command, Desired, EdgeReport, Event, Limits, Routes, Targets, World};
+use crate::reconcile::{
+    Command, ContainerState, Desired, EdgeReport, Event, Limits, Listing, Routes, Targets, World,
+};
 use crate::report::Chain;
-use crate::spec::{Diagnostic, FileKind, ProjectName, Published, ServiceName};
+use crate::spec::{
+    ContainerId, Diagnostic, FileKind, PodPart, ProjectName, Published, ServiceName,
+};
+use crate::witness::evidence::clear_partial;
 
 /// Events that wait for the loop at most; whoever has one more waits.
 const EVENTS: usize = 256;
 /// How long open connections may go on after the supervisor was asked to end.
 const EDGE_END: Duration = Duration::from_secs(5);
-/// What the edge takes on.
-const FORWARDED: edge::Limits = edge::Limits::STANDARD;
 /// How long the journal may take to close.
 const JOURNAL_END: Duration = Duration::from_secs(5);
 /// How long the journal's last head may take to get where it is sent.
@@ -58,8 +63,16 @@ pub struct Supervised {
     pub ports: BTreeSet<Published>,
     /// The ports that containers of docker compose hold until they end: bound when the route table first has them.
     pub later: BTreeSet<Published>,
+    /// The ports that the engine binds for pods, by service.
+    pub of_pods: BTreeMap<ServiceName, BTreeSet<Published>>,
+    /// Who owns the control sockets of edges.
+    pub edge_user: Option<(u32, u32)>,
+    /// Where they are; `None` where nothing is forwarded by pods.
+    pub sockets: Option<EdgeSockets>,
     /// Units that are left as they are, and why.
     pub refused: BTreeMap<ServiceName, String>,
+    /// Networks and volumes that nobody else uses.
+    pub alone: Alone,
 }
 
 impl Supervised {
@@ -72,7 +85,11 @@ impl Supervised {
             scope: resolved.scope(),
             ports: resolved.ports(),
             later: BTreeSet::new(),
+            of_pods: resolved.ports_of_pods(),
+            edge_user: resolved.ground().map(|ground| ground.user),
+            sockets: resolved.ground().map(|ground| ground.sockets.clone()),
             refused: BTreeMap::new(),
+            alone: Alone::of(&resolved.project),
         }
     }
 
@@ -95,7 +112,11 @@ impl Supervised {
             },
             ports: BTreeSet::new(),
             later: BTreeSet::new(),
+            of_pods: BTreeMap::new(),
+            edge_user: None,
+            sockets: None,
             refused: BTreeMap::new(),
+            alone: Alone::default(),
             project,
         }
     }
@@ -108,6 +129,8 @@ pub struct Surroundings<E> {
     pub engine: Arc<E>,
     /// Who the engine is, to people and to the lock.
     pub identity: EngineIdentity,
+    /// Where the engine keeps its data, which the guard lets nobody mount; [`EngineFacts::root_dir`](crate::docker::EngineFacts).
+    pub engine_dir: PathBuf,
     /// The project's files.
     pub state: StateDir,
     /// How the journal is kept.
@@ -151,9 +174,9 @@ pub enum StartError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// A published port cannot be bound.
-    #[error(transparent)]
-    Port(#[from] edge::BindError),
+    /// Published ports cannot be bound; at least one.
+    #[error("{}", .0.iter().map(|port| Chain(port).to_string()).collect::<Vec<_>>().join("; "))]
+    Ports(Vec<edge::BindError>),
     /// The API's socket cannot be bound.
     #[error(transparent)]
     Api(#[from] api::BindError),
@@ -168,15 +191,15 @@ pub enum StartError {
     /// Networks or volumes that somebody else has to make are missing.
     #[error("{} external networks or volumes are missing", .0.len())]
     Externals(Vec<Diagnostic>),
-    /// The copies of secrets and configs have no place.
-    #[error("cannot use {} for copies of secrets and configs", directory.display())]
+    /// The copies of secrets and configs, or the control sockets of edges, have no place.
+    #[error("cannot use {} for what containers share with phoenixd", directory.display())]
     Files {
         /// Where they were to be.
         directory: PathBuf,
         /// Why not.
         source: std::io::Error,
     },
-    /// Threads cannot be started: those of the edge, or the one that exports heads.
+    /// Threads cannot be started: those of the edge, or the one that exports heads; or the kernel gives no random bytes.
     #[error("cannot start the threads of the edge or of the journal")]
     Threads(#[source] std::io::Error),
     /// A long-lived task ended by itself: a bug. Replicas stay, and the next `up` adopts them.
@@ -214,31 +237,30 @@ pub async fn supervise<E: Engine>(
     let relist = Arc::new(Notify::new());
     let shutdown = CancellationToken::new();
 
-    let world = world(&supervised, command);
-    let watch = Watch {
-        engine: Arc::clone(&engine),
-        scope: supervised.scope,
-        events: events.clone(),
-        relist: Arc::clone(&relist),
-        shutdown: shutdown.clone(),
-    };
+    clear_evidence(&state);
+    let guarded = guarded(&supervised, &state, files.directory(), around.engine_dir);
+    let world = world(&supervised, &ground.taints, command);
+    let (scope, guard) = (supervised.scope, guarded.dir());
+    let watch = ground.watch(&engine, scope, guard, &events, &relist, &shutdown);
     let api_state = api_state(supervised.project, identity, &status, asked);
+    let edges = EdgeLinks::new(supervised.sockets, events.clone(), probed.clone())?;
     let mut tasks = JoinSet::new();
     let until = || shutdown.clone();
     tasks.spawn(named("watch of the engine", watch.run()));
     tasks.spawn(named("probe", probe::run(targets_in, probed, now, until())));
-    tasks.spawn(named(
-        "witnesses",
-        witness::run(&engine, &status, events, until()),
-    ));
+    let images = tags::images(&supervised.catalog, &supervised.wanted);
+    let tags = tags::run(&engine, images, &status, events.clone(), until());
+    tasks.spawn(named("image tags", tags));
+    let witnesses = witness::run(&engine, &status, events, until());
+    tasks.spawn(named("witnesses", witnesses));
     tasks.spawn(named("API", api::serve(ground.socket, api_state, until())));
-    let edge = edge::run(ground.listeners, FORWARDED, routes_in, reports, until());
-    tasks.spawn(named("edge", ground.edge.run(edge)));
+    let edge = (ground.edge).run(ground.listeners, routes_in, reports, until());
+    tasks.spawn(named("edge", edge));
 
     let supervisor = Supervisor {
         engine,
         catalog: Arc::new(supervised.catalog),
-        guarded: Guarded::new(&state.dir, files.directory()),
+        guarded,
         files: Arc::new(files),
         evidence: state.evidence(),
         kept: None,
@@ -249,6 +271,7 @@ pub async fn supervise<E: Engine>(
         probed: probed_in,
         asked: asked_in,
         edge: reports_in,
+        edges,
         relist,
         routes,
         targets,
@@ -286,6 +309,10 @@ struct Ground {
     socket: UnixListener,
     journal: Journal,
     heads: Option<Exporter>,
+    /// What supervisors before this one have judged tainted.
+    taints: BTreeMap<ContainerId, String>,
+    /// Until when one of them lived.
+    heard: Heard,
     /// Released last.
     _lock: Lock,
 }
@@ -320,13 +347,22 @@ impl Ground {
             return Err(StartError::Externals(missing));
         }
         prepare_files(&supervised.catalog, &around.files)?;
+        prepare_pods(supervised)?;
         let edge = EdgeThreads::start().map_err(StartError::Threads)?;
-        let listeners = edge.bind(&supervised.ports, &supervised.later)?;
+        let listeners = edge
+            .bind(&supervised.ports, &supervised.later)
+            .map_err(StartError::Ports)?;
+        edge.try_ports(&ports_to_come(supervised, &listing))
+            .map_err(StartError::Ports)?;
         let socket = api::bind(&state.socket())?;
+        // Opening may write a record.
+        let before = journal::last_at(&state.dir);
         let (journal, recovered) = Journal::open_with(&state.dir, around.journal.limits)?;
         if let Some(cut) = recovered.cut {
             warn!(bytes = cut.bytes, kept_in = %cut.kept_in.display(), "a torn last record of the journal was cut");
         }
+        let taints = touched::remembered(&state.dir, &listing, &journal);
+        let heard = touched::heard_before(before, &journal);
         announce(&journal, supervised, identity);
         Ok(Self {
             edge,
@@ -334,9 +370,80 @@ impl Ground {
             socket,
             heads: export_heads(&journal, project, around.journal.heads.clone())?,
             journal,
+            taints,
+            heard,
             _lock: lock,
         })
     }
+
+    /// The watch of the engine, from when on somebody has to listen.
+    fn watch<E: Engine>(
+        &self,
+        engine: &Arc<E>,
+        scope: Scope,
+        guard: &GuardDir,
+        events: &mpsc::Sender<Event>,
+        relist: &Arc<Notify>,
+        shutdown: &CancellationToken,
+    ) -> Watch<E> {
+        Watch {
+            engine: Arc::clone(engine),
+            scope,
+            heard: self.heard,
+            guard: guard.clone(),
+            beside: Arc::default(),
+            events: events.clone(),
+            relist: Arc::clone(relist),
+            shutdown: shutdown.clone(),
+        }
+    }
+}
+
+/// What the guard is told, with the names of replicas to come: before the first listing, and after all that can be refused.
+fn guarded(
+    supervised: &Supervised,
+    state: &StateDir,
+    files: PathBuf,
+    engine_dir: PathBuf,
+) -> Guarded {
+    let guarded = Guarded::new(&state.dir, files, engine_dir, supervised.alone.clone());
+    // A `down` wants nothing, and reserves nothing.
+    if !supervised.wanted.is_empty() {
+        guarded.reserve(&supervised.project, supervised.wanted.keys());
+    }
+    guarded
+}
+
+/// A place for the control sockets of each pod's edges.
+fn prepare_pods(supervised: &Supervised) -> Result<(), StartError> {
+    let (Some(sockets), Some(user)) = (&supervised.sockets, supervised.edge_user) else {
+        return Ok(());
+    };
+    for service in supervised.of_pods.keys() {
+        let made = sockets.make(service, user.0);
+        made.map_err(|source| StartError::Files {
+            directory: sockets.of(service),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// The ports that the engine is yet to bind for pods: those that no pause of ours holds.
+fn ports_to_come(supervised: &Supervised, listing: &Listing) -> BTreeSet<Published> {
+    let held = listing.containers.iter().filter_map(|observed| {
+        let identity = observed.identity.as_ref()?;
+        let is_pause = identity.replica.service.is_pod(PodPart::Pause);
+        (is_pause && observed.state == ContainerState::Running).then_some(identity.reach.as_ref()?)
+    });
+    let of_host = |port: &Published| (port.host_port, port.transport);
+    let held: BTreeSet<_> = held
+        .flat_map(|reach| reach.published.iter().map(of_host))
+        .collect();
+    let all = supervised.of_pods.values().flatten();
+    all.filter(|port| !held.contains(&of_host(port)))
+        .copied()
+        .collect()
 }
 
 /// A place for the copies, where there are any; what is worth saying of it is said once.
@@ -367,8 +474,20 @@ fn prepare_files(catalog: &Catalog, store: &FileStore) -> Result<(), StartError>
     Ok(())
 }
 
-fn world(supervised: &Supervised, command: Option<Command>) -> World {
+/// Removes evidence that a supervisor before this one has not finished; nobody writes any yet.
+fn clear_evidence(state: &StateDir) {
+    if let Err(error) = clear_partial(&state.evidence()) {
+        warn!(%error, "evidence that is not whole cannot be removed");
+    }
+}
+
+fn world(
+    supervised: &Supervised,
+    taints: &BTreeMap<ContainerId, String>,
+    command: Option<Command>,
+) -> World {
     let mut world = World::new(supervised.project.clone(), Limits::of_cpus(cpus()));
+    world.apply(now(), Event::Remembered(taints.clone()));
     world.apply(now(), Event::Wanted(supervised.wanted.clone()));
     world.apply(now(), Event::Refused(supervised.refused.clone()));
     if let Some(command) = command {

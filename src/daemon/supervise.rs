@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::edges::{Counts, EdgeLinks};
 use super::execute::execute_telling;
 use super::guarded::Guarded;
 use super::watch::now;
@@ -25,7 +26,7 @@ use crate::docker::Engine;
 use crate::journal::{self, Journal};
 use crate::probe::Probed;
 use crate::reconcile::{
-    Action, Command, EdgeReport, Event, Meddling, Outcome, Planned, RequestId, Routes, Sight,
+    Action, BreakGlass, Command, EdgeReport, Event, Meddling, Outcome, Planned, Routes, Sight,
     Status, Step, Targets, Time, WaitingOn, World,
 };
 use crate::spec::{FileDigest, FileMount, ReplicaName, ServiceName};
@@ -67,6 +68,7 @@ pub(super) struct Supervisor<E> {
     pub(super) probed: mpsc::Receiver<Probed>,
     pub(super) asked: mpsc::Receiver<CommandRequest>,
     pub(super) edge: watch::Receiver<EdgeReport>,
+    pub(super) edges: EdgeLinks,
     pub(super) relist: Arc<Notify>,
     pub(super) routes: watch::Sender<(u64, Arc<Routes>)>,
     pub(super) targets: watch::Sender<Arc<Targets>>,
@@ -96,11 +98,11 @@ pub(super) struct Called {
 }
 
 /// Awaits a call; of a stop that outlasts its grace it counts the connections that end with it. Docker counts whole
-/// seconds, and from a moment later: what is open here is what SIGKILL cuts.
+/// seconds, and from a moment later: what is open here is what SIGKILL cuts. An edge says itself what it cuts before.
 async fn count_cut(
     call: impl Future<Output = Outcome>,
     action: &Action,
-    edge: &watch::Receiver<EdgeReport>,
+    counts: &Counts,
 ) -> (Outcome, Option<u64>) {
     let mut call = pin!(call);
     if let Action::Stop {
@@ -112,10 +114,11 @@ async fn count_cut(
         if let Ok(outcome) =
             timeout_at(clock::timer_in(Duration::from_secs(seconds)), &mut call).await
         {
-            return (outcome, None);
+            return (outcome, counts.cut_by(&subject.id));
         }
-        let open = edge.borrow().open.get(&subject.id).copied().unwrap_or(0);
-        return (call.await, Some(open));
+        let open = counts.open(&subject.id);
+        let outcome = call.await;
+        return (outcome, counts.cut_by(&subject.id).or(Some(open)));
     }
     (call.await, None)
 }
@@ -132,6 +135,10 @@ pub(super) struct Told {
     meddling: BTreeSet<Meddling>,
     /// The number of the last touch that was told.
     pub(super) touches: u64,
+    /// An end of break-glass is on its way to the disk: whoever asked for it is answered then.
+    pub(super) glass_ended: Option<journal::Receipt>,
+    /// Answers that wait for the disk.
+    pub(super) answers: JoinSet<()>,
     journal_fails: bool,
     kernel_unavailable: bool,
 }
@@ -203,7 +210,9 @@ impl<E: Engine> Supervisor<E> {
                     let error = self.journal_status.borrow_and_update().failing.clone();
                     self.world.apply(now(), Event::Journal { error })
                 }
-                _ = timeout_at(until, std::future::pending::<()>()) => true,
+                _ = timeout_at(until, std::future::pending::<()>()) => {
+                    self.world.apply(now(), Event::Woken)
+                }
             };
             if changed {
                 return;
@@ -251,11 +260,12 @@ impl<E: Engine> Supervisor<E> {
     }
 
     /// Hands the views out. `true` when the route table changed, which the world has then heard of.
-    fn publish(&mut self, step: &Step) -> bool {
+    pub(super) fn publish(&mut self, step: &Step) -> bool {
+        let own = self.edges.follow(step, &self.routes.borrow().clone());
         self.targets.send_if_modified(|targets| {
-            let changed = **targets != step.targets;
+            let changed = **targets != own;
             if changed {
-                *targets = Arc::new(step.targets.clone());
+                *targets = Arc::new(own);
             }
             changed
         });
@@ -277,8 +287,9 @@ impl<E: Engine> Supervisor<E> {
         // As the copies: before the first listing it is not known what there is.
         if step.finished {
             self.guarded.forget(&self.catalog);
+            self.edges.forget();
         } else if step.files.is_some() {
-            self.guarded.tell(&step.status, &self.catalog);
+            self.guarded.tell(&step.status, &self.catalog, &step.beside);
         }
         let Some(routes) = &step.routes else {
             return false;
@@ -339,7 +350,7 @@ impl<E: Engine> Supervisor<E> {
         let engine = Arc::clone(&self.engine);
         let catalog = Arc::clone(&self.catalog);
         let files = Arc::clone(&self.files);
-        let edge = self.edge.clone();
+        let counts = self.edges.counts(&self.edge);
         let evidence = self.evidence.clone();
         self.calls.spawn(async move {
             // The intent is durable before the call; that of a start is its create's. What may be begun
@@ -363,7 +374,7 @@ impl<E: Engine> Supervisor<E> {
             let mut compared = None;
             let write = |file: &FileMount| files.write(file);
             let call = execute_telling(&*engine, &catalog, &action, write, now, &mut compared);
-            let (outcome, cut) = count_cut(call, &action, &edge).await;
+            let (outcome, cut) = count_cut(call, &action, &counts).await;
             Called {
                 action,
                 outcome,
@@ -417,26 +428,7 @@ impl<E: Engine> Supervisor<E> {
         self.world.apply(now(), Event::Ended { action, outcome });
     }
 
-    /// Does what the API passes on. Whoever asked may be gone by the time of the answer.
-    fn ask(&mut self, asked: CommandRequest) {
-        match asked {
-            CommandRequest::Recycle { services, reply } => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.command(Command::Recycle { request, services });
-                // The status knows the number before whoever asks for it does.
-                let step = self.world.plan(now());
-                self.publish(&step);
-                drop(reply.send(Ok(request)));
-            }
-            CommandRequest::Down { volumes, reply } => {
-                self.command(Command::Down { volumes });
-                drop(reply.send(Ok(())));
-            }
-        }
-    }
-
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         self.journal.note(record::asked(&command));
         match &command {
             Command::Recycle { services, .. } => {
@@ -447,6 +439,14 @@ impl<E: Engine> Supervisor<E> {
                     names.join(", ")
                 };
                 info!(services, "recycle was asked for");
+            }
+            Command::BreakGlass { asked, .. } => {
+                let length = humantime::format_duration(asked.length);
+                let reason = crate::report::brief(&asked.reason, BreakGlass::REASON);
+                warn!(service = %asked.service, "break-glass for {length} was asked for: {reason}");
+            }
+            Command::EndGlass { service, .. } => {
+                warn!(%service, "the end of its break-glass was asked for");
             }
             Command::Down { volumes } => info!(volumes, "down was asked for"),
             Command::Leave => {}
@@ -489,6 +489,10 @@ impl<E: Engine> Supervisor<E> {
 
     /// What a service waits for that others have to do, whenever it changes.
     fn tell_waiting(&mut self, name: &ServiceName, on: Option<&WaitingOn>) {
+        // A pod waits for its service, which says it already, and an edge for its pause, which is phoenixd's own affair.
+        if name.pod_part().is_some() {
+            return;
+        }
         let Some(on) = on.and_then(WaitingOn::dependency) else {
             self.told.waits.remove(name);
             return;

@@ -2,8 +2,10 @@
 //!
 //! Not here: whether a touch is a taint (`reconcile`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::Catalog;
@@ -11,10 +13,63 @@ use super::evidence;
 use super::execute::execute_telling;
 use super::record;
 use super::supervise::Supervisor;
-use super::watch::now;
+use super::watch::{Heard, now};
 use crate::docker::{Engine, Hint};
-use crate::reconcile::{Action, Door, Exec, Failure, FailureKind, Judged, Outcome, Status, Touch};
+use crate::journal::{self, Journal, Kind};
+use crate::reconcile::{
+    Action, Door, Exec, Failure, FailureKind, Judged, Listing, Outcome, Status, Touch,
+};
+use crate::report::Chain;
+use crate::spec::ContainerId;
 use crate::witness::evidence::Captured;
+
+/// How much of the journal's end is read for what was tainted before, in bytes: as much as a file of it holds. Between a
+/// taint and the end of its replica are seconds, and every supervisor that finds one says so again.
+const REMEMBERED_BYTES: u64 = journal::Limits::STANDARD.file_bytes;
+
+/// What supervisors before this one have judged tainted of what is there, and by what; nothing is read where nothing is
+/// there. What cannot be read is told, and nothing waits for it: a journal that cannot be trusted was refused before.
+pub(super) fn remembered(
+    directory: &Path,
+    listing: &Listing,
+    journal: &Journal,
+) -> BTreeMap<ContainerId, String> {
+    let there = listing.containers.iter().map(|observed| &observed.id);
+    let there: BTreeSet<&str> = (there.chain(&listing.silent))
+        .map(ContainerId::as_str)
+        .collect();
+    let mut taints = BTreeMap::new();
+    if there.is_empty() {
+        return taints;
+    }
+    let read = journal::recent(directory, Kind::Tainted, REMEMBERED_BYTES, |line| {
+        let (id, words) = (line.record.container_id, line.record.reason);
+        if let Some(id) = id.filter(|id| there.contains(id.as_str())) {
+            let words = words.unwrap_or_default();
+            taints.entry(ContainerId::new(id)).or_insert(words);
+        }
+    });
+    if let Err(error) = read {
+        warn!(error = %Chain(&error), "what was tainted before may not be known");
+        journal.note(record::forgotten(&Chain(&error).to_string()));
+    }
+    taints
+}
+
+/// Until when a supervisor before this one lived, as its last record says.
+pub(super) fn heard_before(
+    last: Result<Option<Timestamp>, journal::Error>,
+    journal: &Journal,
+) -> Heard {
+    match last {
+        Ok(last) => last.map_or(Heard::Never, Heard::Before),
+        Err(error) => {
+            warn!(error = %Chain(&error), "what was done since the last supervisor may not be known");
+            journal.note(record::forgotten(&Chain(&error).to_string()));
+            Heard::Never
+        }
+    }
+}
 
 /// What a hint says was done to the container; nothing for what only looks, and for what phoenixd asks about by itself.
 /// The names are those of moby v20.10.24 to v28.5.2 (`daemon/events`).
@@ -26,25 +81,38 @@ pub(super) fn touch_of(hint: &Hint) -> Option<Touch> {
     Some(match name {
         "exec_create" | "exec_start" => Touch::Exec(Exec {
             id: hint.exec.clone().unwrap_or_default(),
-            command: rest.trim_start().to_owned(),
+            command: command(rest),
             facts: None,
         }),
+        "exec_die" => Touch::ExecEnded {
+            id: hint.exec.clone().unwrap_or_default(),
+            code: hint.exit_code,
+        },
         "attach" => Touch::Door(Door::Attach),
         "extract-to-dir" => Touch::Door(Door::CopyIn),
         "archive-path" | "copy" => Touch::Door(Door::CopyOut),
         "export" => Touch::Door(Door::Export),
         "commit" => Touch::Door(Door::Commit),
         "update" => Touch::Door(Door::Update),
-        "rename" => Touch::Door(Door::Rename),
+        "rename" => Touch::Renamed(hint.name.clone()),
         "pause" | "unpause" => Touch::Door(Door::Pause),
         "checkpoint" => Touch::Door(Door::Checkpoint),
+        "restart" => Touch::Door(Door::Restart),
         "oom" => Touch::OutOfMemory,
         _ => return None,
     })
 }
 
-/// Captures what there is to see of a tainted replica, then looks at it like every action.
-pub(super) async fn capture<E: Engine>(
+/// Program and arguments as an event tells them: a program without arguments has a blank behind it.
+fn command(rest: &str) -> String {
+    let mut command = rest.trim().to_owned();
+    command.truncate(command.floor_char_boundary(Exec::COMMAND_BYTES));
+    command
+}
+
+/// Captures what there is to see of a tainted replica, then looks at it like every action. Gives up in bounded time: what
+/// came to nothing is a failure with its reason, which the journal gets, and after which the replica goes all the same.
+pub async fn capture<E: Engine>(
     engine: &E,
     catalog: &Catalog,
     evidence: &Path,
@@ -84,7 +152,12 @@ impl<E: Engine> Supervisor<E> {
                 Judged::Taint => warn!(replica = %touched.replica, "tainted: {what}"),
                 Judged::Report => warn!(replica = %touched.replica, "touched: {what}"),
             }
-            self.journal.note(record::touched(touched));
+            let record = record::touched(touched);
+            if touched.touch == Touch::Door(Door::GlassEnd) {
+                self.told.glass_ended = Some(self.journal.append(record));
+            } else {
+                self.journal.note(record);
+            }
         }
         let last = status.touched.last().map(|touched| touched.number);
         self.told.touches = self.told.touches.max(last.unwrap_or(0));
@@ -101,6 +174,9 @@ mod tests {
             id: ContainerId::new("c"),
             action: action.to_owned(),
             exec: Some("e".to_owned()),
+            exit_code: Some(3),
+            name: "mine".to_owned(),
+            before: false,
         })
     }
 
@@ -115,7 +191,16 @@ mod tests {
         };
         assert_eq!(touch("exec_create: sh -c a: b"), exec("sh -c a: b"));
         assert_eq!(touch("exec_start: sh"), exec("sh"));
+        assert_eq!(touch("exec_create: /bin/check "), exec("/bin/check"));
+        let Some(Touch::Exec(long)) = touch(&format!("exec_start: {}", "ä".repeat(3000))) else {
+            panic!("an exec");
+        };
+        assert!(long.may_be_cut() && long.command.len() <= Exec::COMMAND_BYTES);
+        let id = "e".to_owned();
+        let code = Some(3);
+        assert_eq!(touch("exec_die"), Some(Touch::ExecEnded { id, code }));
         assert_eq!(touch("oom"), Some(Touch::OutOfMemory));
+        assert_eq!(touch("rename"), Some(Touch::Renamed("mine".to_owned())));
         for (action, door) in [
             ("attach", Door::Attach),
             ("extract-to-dir", Door::CopyIn),
@@ -123,10 +208,10 @@ mod tests {
             ("export", Door::Export),
             ("commit", Door::Commit),
             ("update", Door::Update),
-            ("rename", Door::Rename),
             ("pause", Door::Pause),
             ("unpause", Door::Pause),
             ("checkpoint", Door::Checkpoint),
+            ("restart", Door::Restart),
         ] {
             assert_eq!(touch(action), Some(Touch::Door(door)), "{action}");
         }
@@ -140,7 +225,6 @@ mod tests {
             "top",
             "resize",
             "detach",
-            "exec_die",
             "exec_detach: x",
             "health_status: healthy",
             "",

@@ -1,7 +1,7 @@
 //! Lets the witnesses look at the replicas that run, and hands on what they tell.
 //!
 //! They block for milliseconds, so they have a thread of their own: it looks at new processes every few milliseconds, at
-//! all of them every few seconds, at sockets now and then, at layers whenever the kernel says so, and where it also tells
+//! all of them every few seconds, at sockets within a second of a change of their number, at layers whenever the kernel says so, and where it also tells
 //! of programs that are started, at these at once. Each look may take a share of a processor, so that a crowded host is
 //! looked at less often: all of them take a quarter of one per cent where the kernel tells, else half of one.
 //!
@@ -35,8 +35,10 @@ const SHORT: Duration = Duration::from_millis(5);
 const SHORT_WHEN_TOLD: Duration = Duration::from_millis(25);
 /// Between two looks at all processes.
 const FULL: Pace = Pace::between(Duration::from_millis(250), Duration::from_secs(10), 1000);
-/// Between two looks at sockets.
-const SOCKETS: Pace = Pace::between(Duration::from_secs(2), Duration::from_mins(1), 1000);
+/// Between two counts of sockets, each with a look at one container where their number is another.
+const COUNTS: Pace = Pace::between(Duration::from_secs(1), Duration::from_mins(1), 1000);
+/// Between two looks at all sockets, which finds what was opened while another was closed.
+const SOCKETS: Pace = Pace::between(Duration::from_secs(10), Duration::from_mins(1), 2000);
 /// Programs that are looked at as soon as they are started: at most so many at once, and in a second. A host that starts
 /// more is looked at by the passes.
 const EXECS: u32 = 64;
@@ -213,16 +215,25 @@ struct Eyes {
 impl Eyes {
     /// Looks at sockets alone: the kernel takes tens of milliseconds to tell them, in which processes come and go.
     fn listen(mut self, mut scanner: Scanner) {
-        let mut sockets = SOCKETS;
+        let (mut sockets, mut counts) = (SOCKETS, COUNTS);
         while !self.shutdown.is_cancelled() {
-            let targets = self.targets.borrow_and_update().clone();
-            if !targets.is_empty() && sockets.is_due() {
-                // Which of them run is seen anew each time.
-                scanner.watch(&watched(&targets));
-                for touch in sockets.time(|| scanner.sockets()) {
-                    if self.told.blocking_send(touch).is_err() {
-                        return;
-                    }
+            if self.targets.has_changed().unwrap_or_default() {
+                scanner.watch(&watched(&self.targets.borrow_and_update()));
+            }
+            let mut found = Found::new();
+            let is_idle = self.targets.borrow().is_empty();
+            if !is_idle && sockets.is_due() {
+                found = sockets.time(|| {
+                    // Which of them run is seen anew each time.
+                    scanner.watch(&watched(&self.targets.borrow()));
+                    scanner.sockets()
+                });
+            } else if !is_idle && counts.is_due() {
+                found = counts.time(|| scanner.changed_sockets());
+            }
+            for touch in found {
+                if self.told.blocking_send(touch).is_err() {
+                    return;
                 }
             }
             wait(None, None, IDLE);
@@ -323,6 +334,7 @@ fn watched(targets: &Targets) -> Vec<Watched> {
         id: id.clone(),
         pid: vitals.pid,
         upper: vitals.upper.clone(),
+        in_pod: vitals.in_pod,
     };
     targets.iter().map(one).collect()
 }
@@ -405,9 +417,10 @@ impl Pace {
     }
 
     fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let began = clock::boot_now();
+        // What it took of a processor: on a crowded host the look itself would be found to be dear.
+        let busy = clock::thread_busy();
         let done = work();
-        self.took(clock::boot_now().saturating_sub(began));
+        self.took(clock::thread_busy().saturating_sub(busy));
         self.postpone();
         done
     }

@@ -12,7 +12,7 @@
 //! - a connection without a request is closed only after [`QUIET`]. A client that comes more often than that loses
 //!   nothing; one that comes less often meets the close with a probability of its round trip time over its period,
 //!   which HTTP/1.1 cannot take away.
-//! - requests in flight are finished, streams get a proper end.
+//! - requests in flight are finished, streams get a proper end, websockets a close frame.
 //! - it ends as soon as no connection is left. What is left when the container's grace is over, the engine kills.
 //!
 //! Not here: what is answered (`routes`).
@@ -29,14 +29,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONNECTION, HeaderValue};
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ use tower_service::Service;
 use tracing::{debug, info, warn};
 
 use super::routes::{self, App};
+use super::websocket;
 
 /// For how long a connection must have been without a request after SIGTERM before it is closed. Browsers slow the
 /// timers of a background tab down to one per second; a page that polls there must still meet an open connection.
@@ -174,14 +176,19 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     stream.set_nodelay(true).ok();
     let requests = watch::Sender::new(0_u32);
     let mut pending_requests = requests.subscribe();
-    let service = service_fn(|request: Request<Incoming>| {
+    let (upgrades, mut taken) = mpsc::channel(1);
+    let service = service_fn(|mut request: Request<Incoming>| {
         let pending = Pending::new(&requests);
         let mut router = router.clone();
-        let shutdown = &shutdown;
+        let (shutdown, upgrades) = (&shutdown, &upgrades);
         async move {
+            let upgrade = hyper::upgrade::on(&mut request);
             let response = router.call(request.map(Body::new)).await?;
             let (mut parts, body) = response.into_parts();
-            if shutdown.is_cancelled() {
+            if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+                // A connection is upgraded once.
+                upgrades.try_send(upgrade).ok();
+            } else if shutdown.is_cancelled() {
                 parts
                     .headers
                     .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -193,7 +200,8 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
             Ok::<_, Infallible>(Response::from_parts(parts, body))
         }
     });
-    let mut served = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served.with_upgrades());
     let mut lull = pin!(async {
         shutdown.cancelled().await;
         quiet(&mut pending_requests).await;
@@ -207,7 +215,7 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
                 if let Err(error) = result {
                     debug!(%error, "connection");
                 }
-                return;
+                break;
             }
             () = &mut lull, if !is_closing => {
                 is_closing = true;
@@ -215,6 +223,16 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
             }
         }
     }
+    if let Ok(upgrade) = taken.try_recv()
+        && let Err(error) = echo(upgrade, &shutdown).await
+    {
+        debug!(%error, "websocket");
+    }
+}
+
+async fn echo(upgrade: OnUpgrade, shutdown: &CancellationToken) -> io::Result<()> {
+    let stream = upgrade.await.map_err(io::Error::other)?;
+    websocket::echo(TokioIo::new(stream), shutdown).await
 }
 
 /// Returns when there was no request for [`QUIET`].

@@ -4,9 +4,22 @@
 //! Not here: loading the image and starting the project (`cli`).
 
 pub mod app;
-pub mod image;
 pub mod project;
 pub mod traffic;
+pub mod websocket;
 
 mod break_in;
 mod routes;
+
+use crate::own_image::Purpose;
+
+/// The port that the application listens on.
+pub const PORT: u16 = 8080;
+
+/// The application's image.
+pub const IMAGE: Purpose = Purpose {
+    name: "phoenixd-demo",
+    label: "demo",
+    argument: Some("demo-app"),
+    port: Some(PORT),
+};

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::image;
+use super::PORT;
 use crate::spec::ImageRef;
 
 /// The project's name.
@@ -62,6 +62,13 @@ struct Phoenix<'a> {
     jitter: &'a str,
     probe: Probe<'a>,
     drain: &'a str,
+    edge: Edge<'a>,
+}
+
+/// Whoever looks is to see both replicas answer, also while a visitor keeps a connection to one of them.
+#[derive(Serialize)]
+struct Edge<'a> {
+    balance: &'a str,
 }
 
 #[derive(Serialize)]
@@ -81,7 +88,7 @@ struct Probe<'a> {
 pub fn compose_file(image: &ImageRef, port: u16) -> Result<String, serde_yaml::Error> {
     let web = Service {
         image: image.as_str(),
-        ports: [format!("{}:{port}:{}", Ipv4Addr::LOCALHOST, image::PORT)],
+        ports: [format!("{}:{port}:{}", Ipv4Addr::LOCALHOST, PORT)],
         environment: BTreeMap::from([(TTL_VARIABLE, TTL), (MISCHIEF_VARIABLE, "1")]),
         deploy: Deploy { replicas: REPLICAS },
         stop_grace_period: STOP_GRACE,
@@ -91,13 +98,16 @@ pub fn compose_file(image: &ImageRef, port: u16) -> Result<String, serde_yaml::E
             jitter: JITTER,
             probe: Probe {
                 http: "/healthz",
-                port: image::PORT,
+                port: PORT,
                 interval: "250ms",
                 successes: 2,
                 min_ready: "1s",
                 deadline: "20s",
             },
             drain: DRAIN,
+            edge: Edge {
+                balance: "round_robin",
+            },
         },
     };
     serde_yaml::to_string(&File {
@@ -140,6 +150,8 @@ mod tests {
                 min_ready: 1s
                 deadline: 20s
               drain: 1s
+              edge:
+                balance: round_robin
         ");
     }
 

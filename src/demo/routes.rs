@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::Settings;
 use super::break_in::{self, Attempt, Walls};
+use super::websocket;
 
 const PAGE: &str = include_str!("page.html");
 /// The page brings everything along; nothing else may be loaded.
@@ -73,6 +75,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/healthz", get(healthz))
         .route("/slow", get(slow))
         .route("/stream", get(lines))
+        .route("/websocket", get(echo))
         .route("/bytes", get(bytes));
     if app.settings.mischief {
         router = router
@@ -188,6 +191,27 @@ async fn lines(State(app): State<Arc<App>>) -> impl IntoResponse {
         ],
         Body::from_stream(body),
     )
+}
+
+/// Begins a websocket that sends back what comes; `app` goes on with it.
+async fn echo(headers: HeaderMap) -> Response {
+    let says = |name, value: &str| {
+        let mut all = headers.get_all(name).into_iter();
+        all.any(|said| said.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    };
+    let key = headers.get(SEC_WEBSOCKET_KEY);
+    let key = key.and_then(|key| key.to_str().ok());
+    let is_one = says(UPGRADE, "websocket") && says(SEC_WEBSOCKET_VERSION, "13");
+    let Some(key) = key.filter(|_| is_one) else {
+        let wanted = [(UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
+        return (StatusCode::UPGRADE_REQUIRED, wanted).into_response();
+    };
+    let headers = [
+        (CONNECTION, "upgrade".to_owned()),
+        (UPGRADE, "websocket".to_owned()),
+        (SEC_WEBSOCKET_ACCEPT, websocket::accept(key)),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
 #[derive(Deserialize)]

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig, ResourcesBlkioWeightDevice,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig, PortBinding,
+    ResourcesBlkioWeightDevice, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ThrottleDevice,
 };
 
 use super::{Birth, compose_labels, labels, mounts};
 use crate::spec::{
-    Attachment, BlockIo, ContainerSpec, DeviceRate, HealthTest, Healthcheck, NetworkMode,
-    TmpfsMount,
+    Attachment, BlockIo, ContainerSpec, DeviceRate, HealthTest, Healthcheck, NetworkMode, PodPart,
+    Published, TmpfsMount,
 };
 
 /// What `POST /containers/create` is sent for a birth.
@@ -35,6 +36,13 @@ pub(super) fn create_body(birth: &Birth) -> ContainerCreateBody {
             format!("PHOENIXD_GENERATION={}", birth.generation),
         ]);
     }
+    if let Some(id) = &birth.joins {
+        body.host_config.get_or_insert_default().network_mode = Some(format!("container:{id}"));
+    }
+    if birth.replica.service.is_pod(PodPart::Edge) {
+        let serial = ["--serial".to_owned(), birth.replica.serial.to_string()];
+        body.cmd.get_or_insert_default().extend(serial);
+    }
     let labels = body.labels.get_or_insert_default();
     labels.extend(compose_labels::of_replica(birth));
     labels.extend(labels::of_birth(birth));
@@ -47,9 +55,11 @@ pub fn body_json(birth: &Birth) -> serde_json::Value {
     to_json(&create_body(birth))
 }
 
-/// How a container is attached to each of its further networks, after its create and before its start.
+/// How a container is attached to each of its further networks, after its create and before its start; and to the one that
+/// it is on while it is ready.
 pub fn connect_json(container: &ContainerSpec) -> BTreeMap<String, serde_json::Value> {
     let further = container.attachments().iter().skip(1);
+    let further = further.chain(&container.on_ready);
     further
         .map(|attachment| {
             (
@@ -129,6 +139,7 @@ fn host_config(container: &ContainerSpec) -> HostConfig {
             maximum_retry_count: None,
         }),
         network_mode: network_mode(container),
+        port_bindings: port_bindings(&container.publishes),
         ipc_mode: container.ipc.clone(),
         cgroupns_mode: container.cgroup.as_deref().map(|mode| match mode {
             "host" => HostConfigCgroupnsModeEnum::HOST,
@@ -207,10 +218,42 @@ fn with_block_io(host: HostConfig, block_io: &BlockIo) -> HostConfig {
     }
 }
 
+/// The ports of the host by the container's, as compose v2 sends them: without an address the engine binds every one, IPv6
+/// included.
+#[expect(
+    clippy::disallowed_types,
+    reason = "the engine's model has them in one"
+)]
+fn port_bindings(
+    publishes: &[Published],
+) -> Option<std::collections::HashMap<String, Option<Vec<PortBinding>>>> {
+    let mut bindings = std::collections::HashMap::new();
+    for published in publishes {
+        let binding = PortBinding {
+            host_ip: Some(
+                published
+                    .host_ip
+                    .map_or_else(String::new, |ip| ip.to_string()),
+            ),
+            host_port: Some(published.host_port.to_string()),
+        };
+        let of_port = bindings.entry(format!(
+            "{}/{}",
+            published.target,
+            published.transport.name()
+        ));
+        let of_port: &mut Option<Vec<PortBinding>> = of_port.or_default();
+        of_port.get_or_insert_default().push(binding);
+    }
+    (!bindings.is_empty()).then_some(bindings)
+}
+
 /// The first network's name; the engine's default network where the definition names none.
 fn network_mode(container: &ContainerSpec) -> Option<String> {
     match &container.network {
         NetworkMode::None => Some("none".to_owned()),
+        // The birth says whose.
+        NetworkMode::Pod => None,
         NetworkMode::Networks(attachments) => attachments
             .first()
             .map(|attachment| attachment.network.to_string()),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
+use bollard::models::{ContainerInspectResponse, NetworkConnectRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
     RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions,
@@ -17,11 +17,11 @@ use futures::Stream;
 use super::convert::{self, Vantage};
 use super::endpoint::ApiVersion;
 use super::{
-    Birth, Docker, Engine, Error, Hint, Part, Scope, Vitals, body, error, events, examine, exec,
-    list, needs, resources,
+    Birth, Docker, Engine, Error, Hint, Part, Scope, Vitals, beside, body, error, events, examine,
+    exec, list, needs, resources,
 };
 use crate::adopt::Examined;
-use crate::reconcile::{DependencySeen, ExecFacts, Listing, Observed};
+use crate::reconcile::{Beside, DependencySeen, ExecFacts, Listing, Observed};
 use crate::spec::{
     Attachment, ContainerId, ImageFacts, ImageRef, NetworkName, NetworkSpec, ProjectName,
     ServiceName, VolumeName, VolumeSpec,
@@ -45,6 +45,10 @@ impl Engine for Docker {
 
     async fn list(&self, scope: &Scope) -> Result<Listing, Error> {
         list::list(self, scope).await
+    }
+
+    async fn beside(&self, known: Beside) -> Result<Beside, Error> {
+        beside::beside(self, known).await
     }
 
     async fn dependencies(
@@ -109,6 +113,29 @@ impl Engine for Docker {
             // run is attached anew without complaint (20.10.24, 28.5.2).
             Err(Error::Refused { message, .. } | Error::Conflict { message })
                 if message.contains("already exists in network") =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn disconnect(&self, id: &ContainerId, network: &NetworkName) -> Result<(), Error> {
+        let request = NetworkDisconnectRequest {
+            container: id.to_string(),
+            force: None,
+        };
+        let called = self
+            .call(
+                "disconnect",
+                CHANGE,
+                self.api.disconnect_network(network.as_str(), request),
+            )
+            .await;
+        match gone_is_done(called) {
+            // "container … is not connected to network …" (500 on 20.10.24 and 28.5.2).
+            Err(Error::Refused { message, .. } | Error::Conflict { message })
+                if message.contains("is not connected to") =>
             {
                 Ok(())
             }
@@ -266,8 +293,9 @@ impl Engine for Docker {
     async fn subscribe(
         &self,
         project: &ProjectName,
+        back: Duration,
     ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
-        events::subscribe(&self.wire, events::About::Project(project.clone())).await
+        events::subscribe(&self.wire, events::About::Project(project.clone()), back).await
     }
 
     async fn subscribe_to_dependencies(
@@ -276,7 +304,13 @@ impl Engine for Docker {
         services: &BTreeSet<ServiceName>,
     ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
         let about = events::About::Dependencies(project.clone(), services.clone());
-        events::subscribe(&self.wire, about).await
+        events::subscribe(&self.wire, about, Duration::ZERO).await
+    }
+
+    async fn subscribe_to_networks(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
+        events::subscribe(&self.wire, events::About::Networks, Duration::ZERO).await
     }
 }
 

@@ -35,7 +35,10 @@ const OWN_VERSION: &str = concat!("phoenixd-", env!("CARGO_PKG_VERSION"));
 /// One that took the place of a container of compose has that one's own labels already, its number included: to compose it
 /// is that container.
 pub(super) fn of_replica(birth: &Birth) -> Vec<(String, String)> {
-    if birth.container.labels.contains_key(adopt::ADOPTED) {
+    // Compose knows no pods: to it they would be containers of a service that is not in the file.
+    if birth.container.labels.contains_key(adopt::ADOPTED)
+        || birth.replica.service.pod_part().is_some()
+    {
         return Vec::new();
     }
     let unknown = ComposeMarks::default();

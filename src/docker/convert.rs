@@ -56,6 +56,7 @@ pub(super) fn observed(
         health: health(state),
         health_exec: exec::health_exec(config),
         started: process.started,
+        second_life: second_life(answer, state)?,
         kernel: process.kernel,
         asked: asked(host_config, vantage.podman)?,
         files,
@@ -65,6 +66,7 @@ pub(super) fn observed(
             .filter(|(name, _)| *name != "none")
             .map(|(name, endpoint)| Ok((NetworkName::new(name), address(endpoint)?)))
             .collect::<Result<BTreeMap<_, _>, Error>>()?,
+        joined: joined(host_config),
         id,
     })
 }
@@ -154,6 +156,30 @@ fn health(state: &WireState) -> Health {
     }
 }
 
+/// When a container was made that runs and has ended before. The engine keeps when that was: in a first life it is the year 1
+/// (20.10.24 and 28.5.2).
+fn second_life(
+    answer: &ContainerInspectResponse,
+    state: &WireState,
+) -> Result<Option<Time>, Error> {
+    let malformed = |field| move |_| Error::Malformed { field };
+    let ended = clock::docker_boot_time(state.finished_at.as_deref().unwrap_or_default())
+        .map_err(malformed("State.FinishedAt"))?;
+    if ended.is_none() || !runs(state) {
+        return Ok(None);
+    }
+    let made = clock::docker_boot_time(answer.created.as_deref().unwrap_or_default())
+        .map_err(malformed("Created"))?;
+    Ok(made.or(ended).map(Time::from_boot))
+}
+
+fn runs(state: &WireState) -> bool {
+    matches!(
+        state.status,
+        Some(Status::RUNNING | Status::PAUSED | Status::STOPPING)
+    )
+}
+
 struct Process {
     started: Option<Time>,
     kernel: Kernel,
@@ -166,11 +192,7 @@ fn process(
     proc_root: Option<&Path>,
     has_files: bool,
 ) -> Result<Process, Error> {
-    let runs = matches!(
-        state.status,
-        Some(Status::RUNNING | Status::PAUSED | Status::STOPPING)
-    );
-    if !runs {
+    if !runs(state) {
         return Ok(Process {
             started: None,
             kernel: Kernel::NotRunning,
@@ -279,10 +301,20 @@ fn drops_all(drops: &[String], podman: bool) -> bool {
         || (podman && PODMAN_DEFAULT.iter().all(|name| names.contains(name)))
 }
 
-/// Another container's namespace, or the host's.
+/// The container whose network namespace it joined. The engine keeps what the create said (20.10.24, 28.5.2): an id, where
+/// phoenixd made it.
+fn joined(config: &HostConfig) -> Option<ContainerId> {
+    let mode = config.network_mode.as_ref()?;
+    mode.strip_prefix("container:").map(ContainerId::new)
+}
+
+/// Another container's namespace, or the host's. Whose network is joined is told by itself.
 fn has_foreign_namespace(config: &HostConfig) -> bool {
+    let network = config.network_mode.as_ref();
+    if network.is_some_and(|mode| mode == "host" || mode.starts_with("ns:")) {
+        return true;
+    }
     let modes = [
-        &config.network_mode,
         &config.pid_mode,
         &config.ipc_mode,
         &config.uts_mode,

@@ -6,6 +6,7 @@
 //!
 //! Not here: what the outcomes mean for the exit code (`cli`).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::calls;
+use super::{calls, labels};
+use crate::reconcile::is_broken_open;
+use crate::spec::ProjectName;
 
 /// What is read of an answer.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -214,18 +217,17 @@ impl super::Docker {
         Ok(ProbeAnswer { is_listed, said })
     }
 
-    /// A running replica of any project: its name and id.
+    /// The running replicas whose doors are to be shut, by name: those of one project, or of all. Without the parts of
+    /// pods, which hold nothing of the application, and what was broken open, which is open on purpose.
     ///
     /// # Errors
     /// That of the failed call.
-    pub async fn any_replica(
+    pub async fn running_replicas(
         &self,
-        wanted: Option<&str>,
-    ) -> Result<Option<(String, String)>, super::Error> {
-        let filters = format!(
-            r#"{{"label":["{}"],"status":["running"]}}"#,
-            super::labels::PROJECT
-        );
+        project: Option<&ProjectName>,
+    ) -> Result<BTreeMap<String, String>, super::Error> {
+        let label = project.map_or_else(|| labels::PROJECT.to_owned(), labels::project_filter);
+        let filters = format!(r#"{{"label":["{label}"],"status":["running"]}}"#);
         let path = format!(
             "/containers/json?filters={}",
             super::transport::encoded(&filters)
@@ -237,11 +239,14 @@ impl super::Docker {
         };
         let list: Vec<bollard::models::ContainerSummary> =
             serde_json::from_slice(&body).map_err(malformed)?;
-        Ok(list.into_iter().find_map(|container| {
+        let replica = |container: bollard::models::ContainerSummary| {
+            if container.labels?.contains_key(labels::ROLE) {
+                return None;
+            }
             let names = container.names?;
             let name = names.first()?.trim_start_matches('/').to_owned();
-            let is_it = wanted.is_none_or(|wanted| wanted == name);
-            is_it.then_some((name, container.id?))
-        }))
+            (!is_broken_open(&name)).then_some((name, container.id?))
+        };
+        Ok(list.into_iter().filter_map(replica).collect())
     }
 }

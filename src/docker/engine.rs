@@ -10,7 +10,7 @@ use futures::Stream;
 
 use super::{ApiVersion, Error};
 use crate::adopt::Examined;
-use crate::reconcile::{DependencySeen, ExecFacts, Listing, Observed};
+use crate::reconcile::{Beside, DependencySeen, ExecFacts, Listing, Observed};
 use crate::spec::{
     Attachment, BornAfter, ContainerId, ContainerSpec, Generation, ImageFacts, ImageId, ImageRef,
     NetworkName, NetworkSpec, ProjectName, ReplicaName, ServiceName, SpecHash, VolumeName,
@@ -31,6 +31,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Everything of the project: containers, networks and volumes that carry its label, and those networks and
     /// volumes that the scope names; and the containers of those services that docker compose runs and the scope names.
     fn list(&self, scope: &Scope) -> impl Future<Output = Result<Listing, Error>> + Send;
+
+    /// All containers and networks, whoever made them, as far as the guard has to know of them. Of containers that are known
+    /// only the names are looked at again.
+    fn beside(&self, known: Beside) -> impl Future<Output = Result<Beside, Error>> + Send;
 
     /// The containers that docker compose made for these services of the project, but for those of `docker compose run`.
     /// They are looked at, and nothing else.
@@ -60,6 +64,14 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         id: &ContainerId,
         attachment: &Attachment,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Takes a container off a network, running or not: what of its connections go through it stand still. Not being on it,
+    /// and there being no such network or container, counts as done.
+    fn disconnect(
+        &self,
+        id: &ContainerId,
+        network: &NetworkName,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Starts a container. Running already counts as done.
@@ -149,11 +161,16 @@ pub trait Engine: Send + Sync + 'static {
     /// Subscribes to what happens to the project's containers. When this returns, the subscription stands: what
     /// happens from now on is hinted at, so that a listing asked for afterwards misses nothing.
     ///
+    /// What happened up to `back` ago comes first, in its order, as far as the engine remembers: it keeps the last 256
+    /// events of everything that it does, in memory, and has none when it was started (moby v20.10.24 to v28.5.2,
+    /// `daemon/events/events.go`). Zero asks for nothing of that, and gets what happened within the same second.
+    ///
     /// The stream ends, or yields one error and ends, when the connection is lost. Hints are only that: the engine
-    /// keeps 256 events, and drops what a slow reader does not take.
+    /// drops what a slow reader does not take.
     fn subscribe(
         &self,
         project: &ProjectName,
+        back: Duration,
     ) -> impl Future<
         Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
     > + Send;
@@ -164,6 +181,13 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         project: &ProjectName,
         services: &BTreeSet<ServiceName>,
+    ) -> impl Future<
+        Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
+    > + Send;
+
+    /// The same for all containers of the host, of whomever, that are connected to a network or disconnected from it.
+    fn subscribe_to_networks(
+        &self,
     ) -> impl Future<
         Output = Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error>,
     > + Send;
@@ -184,6 +208,8 @@ pub struct Vitals {
     pub upper: Option<PathBuf>,
     /// Its root is read-only: nothing of its own writes to that layer.
     pub read_only: bool,
+    /// Others of its pod are in its network.
+    pub in_pod: bool,
 }
 
 /// What a listing is about.
@@ -218,6 +244,8 @@ pub struct Birth {
     pub image: Option<ImageId>,
     /// Goes into its labels.
     pub born_after: BornAfter,
+    /// The container whose network namespace it joins.
+    pub joins: Option<ContainerId>,
 }
 
 /// A part of what there is to see of a container.
@@ -238,4 +266,10 @@ pub struct Hint {
     pub action: String,
     /// The process that was started in it, where it is about one.
     pub exec: Option<String>,
+    /// The exit code, where it is about an end.
+    pub exit_code: Option<i64>,
+    /// The name that the container had then: after a rename the one that it was given. Hostile text.
+    pub name: String,
+    /// It happened before the subscription was asked for, in an earlier second.
+    pub before: bool,
 }

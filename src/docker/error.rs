@@ -9,6 +9,11 @@ use crate::reconcile::{Failure, FailureKind};
 /// The longest message of an engine that is kept. A failed start can quote the runtime's whole output.
 const MESSAGE_BYTES: usize = 2048;
 
+/// How dockerd passes the guard's word on (20.10.24 and 28.5.2).
+const BY_THE_GUARD: &str = "authorization denied by plugin phoenixd:";
+/// Who signs is let through. The key is read once, at the start.
+const UNSIGNED: &str = " (if this phoenixd was started before the guard was installed, restart it: it has no key to sign with)";
+
 /// Why a call to the engine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -96,7 +101,10 @@ impl Error {
 
 /// A refusal by its status.
 pub(super) fn refusal(status: u16, message: String) -> Error {
-    let message = clipped(message);
+    let mut message = clipped(message);
+    if message.starts_with(BY_THE_GUARD) {
+        message.push_str(UNSIGNED);
+    }
     match status {
         404 => Error::NotFound { message },
         409 => Error::Conflict { message },

@@ -10,6 +10,7 @@
 //! Not here: what a hint means. Nothing may be concluded from one but "look".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use http_body_util::BodyExt;
@@ -31,6 +32,9 @@ use crate::spec::{ContainerId, ProjectName, ServiceName};
 const WAITING_MAX: usize = 1024;
 /// The longest action that is kept: an exec's whole command stands in it.
 const ACTION_BYTES: usize = 4096;
+
+/// The longest name that is kept: an engine checks of what a name consists, and not how long it is.
+const NAME_BYTES: usize = 1024;
 
 /// What happens to a container of docker compose that can matter to its dependents. Of a health check only the status: the
 /// engine matches `health_status` by its beginning, and each check makes three further events (moby v28.5.2,
@@ -54,6 +58,9 @@ pub(super) enum About {
     Project(ProjectName),
     /// What docker compose made of the project for these services.
     Dependencies(ProjectName, BTreeSet<ServiceName>),
+    /// Which containers of the host were connected to networks or disconnected: such an event has the container's id and
+    /// no label of it (moby v20.10.24 to v28.5.2, `daemon/events.go`, `LogNetworkEventWithAttributes`).
+    Networks,
 }
 
 impl About {
@@ -68,13 +75,17 @@ impl About {
                 "label": [labels::compose_filter(project)],
                 "event": OF_DEPENDENCIES,
             }),
+            Self::Networks => serde_json::json!({
+                "type": ["network"],
+                "event": ["connect", "disconnect"],
+            }),
         }
     }
 
     /// The engine can ask for a label and another, not for one without another.
     fn wants(&self, event: &Event) -> bool {
         match self {
-            Self::Project(_) => true,
+            Self::Project(_) | Self::Networks => true,
             Self::Dependencies(_, services) => {
                 let label = |name: &str| event.actor.attributes.as_ref()?.get(name);
                 labels::compose_service(label).is_some_and(|service| services.contains(&service))
@@ -83,34 +94,38 @@ impl About {
     }
 }
 
-/// Subscribes; when this returns, what happens from now on will be hinted at.
+/// Subscribes; when this returns, what happens from now on will be hinted at, after what happened up to `back` ago.
 ///
 /// The head of the answer comes before the engine has subscribed (moby v28.5.2, `api/server/router/system`,
 /// `getEvents`: it flushes first), so it asks for everything since the engine's time of a moment ago. What the engine
-/// kept of that comes twice at most, and hints may.
+/// kept of that comes twice at most, and hints may. How long ago something was is asked by the engine's own clock,
+/// which may differ from this host's.
 pub(super) async fn subscribe(
     wire: &Wire,
     about: About,
+    back: Duration,
 ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
-    let response = within("events", calls::LOOK, async {
+    let (response, now) = within("events", calls::LOOK, async {
         let (head, _) = wire
             .exchange("ping", request(Method::GET, "/_ping")?)
             .await?;
-        let since = engine_time(&head)
-            .map(|time| format!("since={}&", time.as_second()))
+        let now = engine_time(&head).map(Timestamp::as_second);
+        let since = now
+            .map(|now| format!("since={}&", since(now, back)))
             .unwrap_or_default();
         let path = format!(
             "/events?{since}filters={}",
             encoded(&about.filters().to_string())
         );
-        wire.open("events", request(Method::GET, &path)?).await
+        let response = wire.open("events", request(Method::GET, &path)?).await?;
+        Ok((response, now))
     })
     .await?;
     let (sender, hints) = mpsc::channel(WAITING_MAX);
     let mut reader = JoinSet::new();
     reader.spawn(read(
         response.into_body(),
-        about,
+        (about, now),
         sender,
         wire.address().to_owned(),
     ));
@@ -144,7 +159,7 @@ async fn next(subscription: Option<Subscription>) -> Option<(Item, Option<Subscr
 /// Reads until the connection is lost or the reader falls behind, and says which.
 async fn read(
     mut body: Incoming,
-    about: About,
+    (about, now): (About, Option<i64>),
     hints: mpsc::Sender<Hint>,
     address: String,
 ) -> Error {
@@ -172,7 +187,7 @@ async fn read(
             if !about.wants(&event) {
                 continue;
             }
-            match hints.try_send(event.into_hint()) {
+            match hints.try_send(event.into_hint(&about, now)) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     return lost(format!("more than {WAITING_MAX} events were not taken"));
@@ -192,6 +207,14 @@ fn engine_time(head: &HeaderMap) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(text).ok()
 }
 
+/// From which second on is asked for what happened up to `back` before the second `now`, which has begun: rounded so that
+/// rather more is told. Zero would ask for nothing at all.
+fn since(now: i64, back: Duration) -> i64 {
+    let up = u64::from(back.subsec_nanos() > 0);
+    let seconds = i64::try_from(back.as_secs().saturating_add(up)).unwrap_or(i64::MAX);
+    now.saturating_sub(seconds).max(1)
+}
+
 /// What is read of an event.
 #[derive(Deserialize)]
 struct Event {
@@ -199,6 +222,9 @@ struct Event {
     action: String,
     #[serde(rename = "Actor")]
     actor: Actor,
+    /// In seconds; 0 where it does not say.
+    #[serde(default)]
+    time: i64,
 }
 
 #[derive(Deserialize)]
@@ -211,16 +237,31 @@ struct Actor {
 }
 
 impl Event {
-    fn into_hint(self) -> Hint {
+    fn into_hint(self, about: &About, now: Option<i64>) -> Hint {
         let mut action = self.action;
         action.truncate(action.floor_char_boundary(ACTION_BYTES));
         let attributes = self.actor.attributes.as_ref();
+        let id = match about {
+            About::Project(_) | About::Dependencies(..) => self.actor.id,
+            About::Networks => attributes
+                .and_then(|all| all.get("container"))
+                .cloned()
+                .unwrap_or_default(),
+        };
         // moby v20.10.24 to v28.5.2, `daemon/exec.go`.
         let exec = attributes.and_then(|all| all.get("execID")).cloned();
+        let exit_code = attributes.and_then(|all| all.get("exitCode")?.parse().ok());
+        // Set last of all attributes, so that no label hides it (moby v20.10.24 to v28.5.2, `daemon/events.go`).
+        let name = attributes.and_then(|all| all.get("name")).cloned();
+        let mut name = name.unwrap_or_default();
+        name.truncate(name.floor_char_boundary(NAME_BYTES));
         Hint {
-            id: ContainerId::new(self.actor.id),
+            id: ContainerId::new(id),
             action,
             exec,
+            exit_code,
+            name,
+            before: now.is_some_and(|now| 0 < self.time && self.time < now),
         }
     }
 }

@@ -73,10 +73,12 @@ pub(super) async fn vitals(docker: &Docker, id: &ContainerId) -> Result<Option<V
         let pid = inspect.at(&["State", "Pid"]).as_set_number()?;
         let upper = inspect.at(&["GraphDriver", "Data", "UpperDir"]).as_text();
         let read_only = inspect.at(&["HostConfig", "ReadonlyRootfs"]).as_bool();
+        let labels = inspect.at(&["Config", "Labels"]);
         Some(Vitals {
             pid: u32::try_from(pid).ok()?,
             upper: upper.map(PathBuf::from),
             read_only: read_only.unwrap_or_default(),
+            in_pod: labels.at(&[super::labels::ROLE]).as_text().is_some(),
         })
     }))
 }

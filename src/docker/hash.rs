@@ -14,7 +14,7 @@ const SCHEME: &str = "phoenixd-spec-1";
 const KEPT_BYTES: usize = 16;
 
 /// The hash over everything that a replica is born from: the create body without the labels that phoenixd adds, the
-/// image's id, the platform, and the further networks. The same on every engine and in every run; an upgrade of
+/// image's id, the platform, the further networks, and the one that it is on while it is ready. The same on every engine and in every run; an upgrade of
 /// phoenixd changes it only when it changes what is sent.
 pub fn spec_hash(container: &ContainerSpec, image: &ImageId) -> SpecHash {
     let further: Vec<Value> = container
@@ -28,14 +28,23 @@ pub fn spec_hash(container: &ContainerSpec, image: &ImageId) -> SpecHash {
             ])
         })
         .collect();
-    let birth = json!([
-        SCHEME,
-        image.as_str(),
-        container.platform,
-        container.identity,
+    let mut birth = vec![
+        json!(SCHEME),
+        json!(image.as_str()),
+        json!(container.platform),
+        json!(container.identity),
         to_json(&body_of(container)),
-        further
-    ]);
+        json!(further),
+    ];
+    // Only where there is one: the others are hashed as ever.
+    birth.extend(container.on_ready.as_ref().map(|attachment| {
+        json!([
+            "on_ready",
+            attachment.network.as_str(),
+            to_json(&endpoint_settings(attachment))
+        ])
+    }));
+    let birth = Value::Array(birth);
     let mut digest = Sha256::new();
     feed(&mut digest, &birth);
     let digest = digest.finalize();

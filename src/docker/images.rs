@@ -5,7 +5,9 @@
 use std::io;
 use std::time::Duration;
 
-use bollard::query_parameters::{LogsOptionsBuilder, RemoveImageOptions};
+use bollard::query_parameters::{
+    ListImagesOptionsBuilder, LogsOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
+};
 use futures::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -19,7 +21,7 @@ use super::lines::Lines;
 use super::transport::{Body, encoded, request, request_streaming};
 use super::{Docker, Error, calls, error};
 use crate::clock;
-use crate::spec::{ContainerId, ImageRef};
+use crate::spec::{ContainerId, ImageId, ImageRef};
 
 /// How long a pull or a load may say nothing: the check of a large layer's digest is silent.
 const SILENCE: Duration = Duration::from_mins(5);
@@ -125,6 +127,46 @@ impl Docker {
             chunks(archive),
         )?;
         self.follow("load", request, |_| ()).await
+    }
+
+    /// The names of all images with a label, `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// That of the failed call.
+    pub async fn images_labelled(&self, label: &str) -> Result<Vec<ImageRef>, Error> {
+        let filters = [("label".to_owned(), vec![label.to_owned()])];
+        let options = ListImagesOptionsBuilder::new()
+            .filters(&filters.into_iter().collect())
+            .build();
+        let listed = self.call(
+            "list images",
+            calls::LOOK,
+            self.api.list_images(Some(options)),
+        );
+        let names = listed.await?.into_iter().flat_map(|image| image.repo_tags);
+        Ok(names.map(ImageRef::new).collect())
+    }
+
+    /// Gives an image that is there a further name; `false` where there is no such image (any more).
+    ///
+    /// # Errors
+    /// That of the failed call.
+    pub async fn tag_image(&self, id: &ImageId, name: &ImageRef) -> Result<bool, Error> {
+        let (repository, tag) = split_ref(name.as_str());
+        let options = TagImageOptionsBuilder::new()
+            .repo(repository)
+            .tag(tag)
+            .build();
+        let tagged = self.call(
+            "tag image",
+            calls::CHANGE,
+            self.api.tag_image(id.as_str(), Some(options)),
+        );
+        match tagged.await {
+            Ok(()) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes an image's name, and the image with its last one. Gone already counts as done.

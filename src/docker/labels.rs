@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bollard::models::ContainerConfig;
 
-use super::Birth;
+use super::{Birth, read_value};
 use crate::adopt;
 use crate::reconcile::Identity;
 use crate::spec::{
@@ -18,13 +18,15 @@ use crate::spec::{
 pub const PROJECT: &str = "phoenixd.project";
 /// The service of a replica.
 pub const SERVICE: &str = "phoenixd.service";
+/// What a container of a pod is there for: `pause` or `edge`.
+pub const ROLE: &str = "phoenixd.role";
 /// The number of a replica.
 pub const SERIAL: &str = "phoenixd.serial";
 /// The revision of the service's definition.
 pub const GENERATION: &str = "phoenixd.generation";
 /// What the replica was born from.
 pub const SPEC_HASH: &str = "phoenixd.spec-hash";
-/// What the replica's probe asks: `http:8080:/path`, `tcp:8080`, `docker` or `running`.
+/// What the replica's probe asks: `http:8080:/path`, `tcp:8080`, `docker`, `running` or `edge`.
 pub const PROBE: &str = "phoenixd.probe";
 /// The published ports that lead to the replica, with a space between two.
 pub const PORTS: &str = "phoenixd.ports";
@@ -57,16 +59,19 @@ pub(super) fn compose_filter(project: &ProjectName) -> String {
 }
 
 /// A replica's labels.
-pub(super) fn of_birth(birth: &Birth) -> [(String, String); 6] {
-    [
+pub(super) fn of_birth(birth: &Birth) -> Vec<(String, String)> {
+    let part = birth.replica.service.pod_part();
+    let role = part.map(|(_, part)| (ROLE, part.name().to_owned()));
+    let all = [
         (PROJECT, birth.project.to_string()),
         (SERVICE, birth.replica.service.to_string()),
         (SERIAL, birth.replica.serial.to_string()),
         (GENERATION, birth.generation.to_string()),
         (SPEC_HASH, birth.spec_hash.to_string()),
         (VERSION, OWN_VERSION.to_owned()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
+    ];
+    let all = all.into_iter().chain(role);
+    all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// The labels of a network or volume.
@@ -101,11 +106,18 @@ pub(super) fn identity(config: &ContainerConfig) -> Option<Identity> {
         generation: Generation(number(GENERATION)?),
         spec_hash: SpecHash::new(text(SPEC_HASH)?),
         reach: reach(labels),
-        adopted: text(adopt::ADOPTED).is_some(),
+        adopted: text(adopt::ADOPTED).map(|marks| handed_on(marks)),
         born_after: text(BORN_AFTER)
             .and_then(|text| text.parse().ok())
             .unwrap_or_default(),
     })
+}
+
+/// The name that the marks of an adopted one say it takes over.
+fn handed_on(marks: &str) -> String {
+    let marks = read_value(marks);
+    let name = marks.at(&["name"]).as_text();
+    name.unwrap_or_default().to_owned()
 }
 
 /// The label that tells of dependencies; none where there are none.
@@ -131,6 +143,7 @@ pub(super) fn of_reach(reach: &Reach) -> [(String, String); 3] {
         Probe::Tcp { port } => format!("tcp:{port}"),
         Probe::Docker => "docker".to_owned(),
         Probe::Running => "running".to_owned(),
+        Probe::Edge => "edge".to_owned(),
     };
     let ports: Vec<String> = reach.published.iter().map(ToString::to_string).collect();
     [
@@ -150,6 +163,7 @@ fn reach(labels: &std::collections::HashMap<String, String>) -> Option<Reach> {
     let probe = match probe.split_once(':') {
         None if probe == "docker" => Probe::Docker,
         None if probe == "running" => Probe::Running,
+        None if probe == "edge" => Probe::Edge,
         Some(("tcp", port)) => Probe::Tcp {
             port: port.parse().ok()?,
         },

@@ -12,10 +12,10 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{Docker, Error, Scope, calls, convert, examine, labels};
 use crate::reconcile::{DependencySeen, Listing, NetworkSeen, Observed, VolumeSeen};
-use crate::spec::{ContainerId, NetworkName, ProjectName, ServiceName, VolumeName};
+use crate::spec::{ContainerId, NetworkName, ProjectName, Published, ServiceName, VolumeName};
 
 /// Inspections at once. More only queue in the engine, and each takes a connection.
-const CONCURRENT: usize = 8;
+pub(super) const CONCURRENT: usize = 8;
 
 pub(super) async fn list(docker: &Docker, scope: &Scope) -> Result<Listing, Error> {
     let Looked { containers, silent } = containers(docker, scope).await?;
@@ -48,6 +48,7 @@ pub(super) async fn list(docker: &Docker, scope: &Scope) -> Result<Listing, Erro
             .filter_map(|volume| volume_seen(volume, scope))
             .collect(),
         dependencies: dependencies(docker, &scope.project, &scope.dependencies).await?,
+        ..Listing::default()
     })
 }
 
@@ -155,6 +156,31 @@ async fn summaries(docker: &Docker, labels: Vec<String>) -> Result<Vec<Container
             docker.api.list_containers(Some(options)),
         )
         .await
+}
+
+impl Docker {
+    /// The names of the containers that publish a port of the host, whoever made them: one of them may be in the way of
+    /// somebody else's. On which of the host's addresses is not looked at.
+    ///
+    /// # Errors
+    /// That of the failed call.
+    pub async fn publishing(&self, port: Published) -> Result<Vec<String>, Error> {
+        // Docker's own form (docker 28.5 `docker ps --filter publish=8080/tcp`; 20.10 has it, too).
+        let wanted = format!("{}/{}", port.host_port, port.transport.name());
+        let filters = [("publish".to_owned(), vec![wanted])];
+        let options = ListContainersOptionsBuilder::new()
+            .filters(&filters.into_iter().collect())
+            .build();
+        let listed = self
+            .call("list", calls::LOOK, self.api.list_containers(Some(options)))
+            .await?;
+        // In the API a name begins with a slash.
+        let name = |summary: ContainerSummary| summary.names?.into_iter().next();
+        let names = listed.into_iter().filter_map(name);
+        Ok(names
+            .map(|name| name.trim_start_matches('/').to_owned())
+            .collect())
+    }
 }
 
 fn network_seen(network: Network, scope: &Scope) -> Option<NetworkSeen> {

@@ -6,6 +6,7 @@
 //! Not here: any decision (`reconcile`), and any retry: a failed call is reported, and planned again. Never logged: a
 //! body, which has environment variables and so secrets in it.
 
+mod beside;
 mod body;
 mod build;
 mod calls;

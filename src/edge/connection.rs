@@ -2,21 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::accept::Ground;
 use super::switch::{Claim, Switch};
-use super::{Limits, pump};
-use crate::spec::Published;
+use super::{proxy_header, pump};
+use crate::spec::{Forwarding, Published};
 
 /// Between two rounds through all replicas when none of them took the connection.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A peer that has vanished without a FIN (power loss, NAT that forgot) is noticed after
 /// `IDLE + COUNT * INTERVAL` = 2 minutes. Without it, its connection would be open, and hold up every drain, for ever.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
@@ -26,11 +29,19 @@ const KEEPALIVE_COUNT: u32 = 4;
 /// Serves one client to its end.
 pub(super) async fn serve(
     client: TcpStream,
+    peer: SocketAddr,
     listener: Published,
-    switch: Arc<Switch>,
-    limits: Limits,
+    ground: &Ground,
+    forwarding: Forwarding,
 ) {
-    let found = timeout(limits.patience, route(&switch, &listener, limits.dial)).await;
+    let Ground { switch, limits, .. } = ground;
+    let header = forwarding
+        .proxy_protocol
+        .zip(client.local_addr().ok())
+        .map(|(version, local)| proxy_header::of(version, peer, local))
+        .unwrap_or_default();
+    let route = route(switch, &listener, limits.dial, &header);
+    let found = timeout(limits.patience, route).await;
     let Ok((upstream, claim)) = found else {
         debug!(port = %listener, "no ready replica in time: connection reset");
         pump::reset(&client);
@@ -42,7 +53,15 @@ pub(super) async fn serve(
         }
     }
     let backend = claim.backend();
-    if let Err(error) = pump::both(client, upstream).await {
+    if let Err(error) = pump::both(
+        client,
+        upstream,
+        forwarding.idle_timeout,
+        &ground.pipes,
+        claim.cut(),
+    )
+    .await
+    {
         debug!(
             port = %listener,
             replica = %backend.replica,
@@ -61,6 +80,7 @@ async fn route(
     switch: &Arc<Switch>,
     listener: &Published,
     dial_timeout: Duration,
+    header: &[u8],
 ) -> (TcpStream, Claim) {
     let mut applied = switch.applied();
     let mut tried = BTreeSet::new();
@@ -71,7 +91,14 @@ async fn route(
             tried.clear();
             continue;
         };
-        match dial(switch, listener, &claim, dial_timeout).await {
+        let mut dialled = dial(switch, listener, &claim, dial_timeout).await;
+        if let Ok(upstream) = &mut dialled
+            && !header.is_empty()
+            && let Err(error) = upstream.write_all(header).await
+        {
+            dialled = Err(error);
+        }
+        match dialled {
             Ok(upstream) => return (upstream, claim),
             Err(error) => {
                 let backend = claim.backend();
@@ -90,7 +117,7 @@ async fn route(
 
 /// Dials the replica, and gives up as soon as it has left the table: a hung dial would hold up its drain, and one that
 /// succeeds late may have reached another container, which was given the freed address.
-async fn dial(
+pub(super) async fn dial(
     switch: &Switch,
     listener: &Published,
     claim: &Claim,
@@ -118,7 +145,7 @@ async fn dial(
     }
 }
 
-fn tune(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;

@@ -1,13 +1,17 @@
 //! Who listens on an address of this host: a message that says "taken" must also say by whom.
 //!
-//! Reads `/proc/net/tcp` and `/proc/*/fd`. A process of another user stays unknown unless we are root.
+//! Reads `/proc/net/{tcp,udp}` and `/proc/*/fd`. A process of another user stays unknown unless we are root.
 
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// State `TCP_LISTEN` in `/proc/net/tcp` (`include/net/tcp_states.h`, Linux 6.18).
+use crate::spec::Transport;
+
+/// States in `/proc/net/tcp` and `/proc/net/udp` (`include/net/tcp_states.h`, Linux 6.18): `TCP_LISTEN`, and `TCP_CLOSE`,
+/// which a bound UDP socket that is not connected is in.
 const LISTEN: &str = "0A";
+const UNCONNECTED: &str = "07";
 
 /// The process that has a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,16 +29,20 @@ impl fmt::Display for Holder {
 }
 
 /// The process that listens where `address` would; `None` where that cannot be seen.
-pub(super) fn of(address: SocketAddr) -> Option<Holder> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+pub(super) fn of(transport: Transport, address: SocketAddr) -> Option<Holder> {
+    let (tables, state) = match transport {
+        Transport::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], LISTEN),
+        Transport::Udp => (["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+    };
+    let inode = tables
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| inode_of(&table, address))?;
+        .find_map(|table| inode_of(&table, state, address))?;
     process_with(&format!("socket:[{inode}]"))
 }
 
-/// The inode of the first listening socket of the table that is in the way of `address`.
-fn inode_of(table: &str, address: SocketAddr) -> Option<u64> {
+/// The inode of the table's first socket of that state that is in the way of `address`.
+fn inode_of(table: &str, wanted: &str, address: SocketAddr) -> Option<u64> {
     // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
@@ -44,7 +52,7 @@ fn inode_of(table: &str, address: SocketAddr) -> Option<u64> {
         let is_same = local.ip().to_canonical() == address.ip()
             || local.ip().is_unspecified()
             || address.ip().is_unspecified();
-        (state == LISTEN && local.port() == address.port() && is_same && inode != 0)
+        (state == wanted && local.port() == address.port() && is_same && inode != 0)
             .then_some(inode)
     })
 }
@@ -94,7 +102,7 @@ mod tests {
 
     #[test]
     fn only_a_listening_socket_in_the_way_is_found() {
-        let find = |ip: [u8; 4], port| inode_of(TABLE, SocketAddr::from((ip, port)));
+        let find = |ip: [u8; 4], port| inode_of(TABLE, LISTEN, SocketAddr::from((ip, port)));
         assert_eq!(find([127, 0, 0, 1], 8080), Some(2222));
         assert_eq!(find([0, 0, 0, 0], 8080), Some(2222));
         assert_eq!(find([127, 0, 0, 2], 8080), None);

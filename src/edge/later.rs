@@ -11,7 +11,7 @@ use tokio::time::interval;
 use tracing::{info, warn};
 
 use super::Table;
-use super::accept::{Acceptor, Ground};
+use super::accept::{Ground, start_port};
 use super::listen::bind_port;
 use crate::report::Chain;
 use crate::spec::Published;
@@ -45,9 +45,7 @@ pub(super) async fn run(published: Published, ground: Ground, mut routes: watch:
     };
     info!(port = %published, "the port is taken over");
     let mut acceptors = JoinSet::new();
-    for acceptor in Acceptor::of_port(published, sockets, &ground) {
-        acceptors.spawn(acceptor.run());
-    }
+    start_port(published, sockets, &ground, &mut acceptors);
     while let Some(ended) = acceptors.join_next().await {
         if let Err(error) = ended
             && error.is_panic()

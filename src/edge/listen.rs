@@ -3,23 +3,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
 
 use super::holder::{self, Holder};
-use crate::spec::Published;
+use super::moving::Opened;
+use crate::spec::{Published, Transport};
 
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`. Long enough for what arrives while
 /// accepting pauses.
 const BACKLOG: i32 = 4096;
 
+/// The sockets of one port, one for each address.
+#[derive(Debug)]
+pub(super) enum Sockets {
+    Tcp(Vec<TcpListener>),
+    Udp(Vec<UdpSocket>),
+}
+
+impl Sockets {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Tcp(all) => all.iter().flat_map(TcpListener::local_addr).collect(),
+            Self::Udp(all) => all.iter().flat_map(UdpSocket::local_addr).collect(),
+        }
+    }
+}
+
 /// The bound sockets of all published ports.
 #[derive(Debug)]
 pub struct Listeners {
-    sockets: BTreeMap<Published, Vec<TcpListener>>,
+    sockets: BTreeMap<Published, Sockets>,
     later: BTreeSet<Published>,
+    moving: Option<mpsc::Receiver<Opened>>,
 }
 
 impl Listeners {
@@ -41,7 +61,22 @@ impl Listeners {
         Ok(Self {
             sockets,
             later: BTreeSet::new(),
+            moving: None,
         })
+    }
+
+    /// None now; they come and go while the edge runs.
+    pub(super) fn moving(opened: mpsc::Receiver<Opened>) -> Self {
+        Self {
+            sockets: BTreeMap::new(),
+            later: BTreeSet::new(),
+            moving: Some(opened),
+        }
+    }
+
+    /// Those that come and go, if there are any.
+    pub(super) fn take_moving(&mut self) -> Option<mpsc::Receiver<Opened>> {
+        self.moving.take()
     }
 
     /// The same with ports that somebody else still holds: each is bound when a route table first has it.
@@ -68,21 +103,18 @@ impl Listeners {
 
     /// The addresses that are bound, by port.
     pub fn addresses(&self) -> BTreeMap<Published, Vec<SocketAddr>> {
-        let addresses = |sockets: &Vec<TcpListener>| {
-            sockets
-                .iter()
-                .filter_map(|socket| socket.local_addr().ok())
-                .collect()
-        };
         self.sockets
             .iter()
-            .map(|(published, sockets)| (*published, addresses(sockets)))
+            .map(|(published, sockets)| (*published, sockets.addresses()))
             .collect()
     }
 
-    pub(super) fn into_sockets(
-        self,
-    ) -> (BTreeMap<Published, Vec<TcpListener>>, BTreeSet<Published>) {
+    /// How many ports there are or will be.
+    pub(super) fn count(&self) -> usize {
+        self.sockets.len() + self.later.len()
+    }
+
+    pub(super) fn into_sockets(self) -> (BTreeMap<Published, Sockets>, BTreeSet<Published>) {
         (self.sockets, self.later)
     }
 }
@@ -118,7 +150,7 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    fn describe(&self, address: SocketAddr) -> String {
+    pub(super) fn describe(&self, address: SocketAddr) -> String {
         match self {
             Self::Taken(Some(holder)) => format!("{address} is taken by {holder}"),
             Self::Taken(None) => format!("{address} is taken"),
@@ -144,7 +176,7 @@ impl BindError {
                 holder.pid
             ),
             Obstacle::Taken(None) => format!(
-                "`ss -ltnp 'sport = :{port}'` as root shows who has it; stop that, or change the host port in `ports:`"
+                "`ss -ltunp 'sport = :{port}'` as root shows who has it; stop that, or change the host port in `ports:`"
             ),
             Obstacle::Privileged { first_free } => format!(
                 "use a host port from {first_free} up, or give phoenixd CAP_NET_BIND_SERVICE (systemd: `AmbientCapabilities=`)"
@@ -158,53 +190,84 @@ impl BindError {
     }
 }
 
-pub(super) fn bind_port(published: Published) -> Result<Vec<TcpListener>, BindError> {
-    let port = published.host_port;
-    let fail = |ip: IpAddr, source: Errno| {
-        let address = SocketAddr::new(ip, port);
-        BindError {
-            published,
-            address,
-            obstacle: obstacle(address, source),
-            source: source.into(),
-        }
+pub(super) fn bind_port(published: Published) -> Result<Sockets, BindError> {
+    let sockets = match published.transport {
+        Transport::Tcp => Sockets::Tcp(bind_each(published, tcp_socket)?),
+        Transport::Udp => Sockets::Udp(bind_each(published, udp_socket)?),
+    };
+    Ok(sockets)
+}
+
+/// Binds on each address of the port.
+fn bind_each<S>(
+    published: Published,
+    bind: impl Fn(SocketAddr) -> Result<S, Errno>,
+) -> Result<Vec<S>, BindError> {
+    let bind = |ip: IpAddr| {
+        let address = SocketAddr::new(ip, published.host_port);
+        let socket = bind(address);
+        socket.map_err(|source| {
+            let error = BindError {
+                published,
+                address,
+                obstacle: obstacle(published.transport, address, source),
+                source: source.into(),
+            };
+            (source, error)
+        })
     };
     let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let first = published.host_ip.unwrap_or(any4);
-    let mut sockets = vec![bind_socket(first, port).map_err(|error| fail(first, error))?];
+    let mut sockets = vec![bind(first).map_err(|(_, error)| error)?];
     if published.host_ip.is_none() {
-        match bind_socket(any6, port) {
+        match bind(any6) {
             Ok(socket) => sockets.push(socket),
             // No IPv6 in the kernel, or switched off.
-            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {}
-            Err(error) => return Err(fail(any6, error)),
+            Err((Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL, _)) => {}
+            Err((_, error)) => return Err(error),
         }
     }
     Ok(sockets)
 }
 
-fn bind_socket(ip: IpAddr, port: u16) -> Result<TcpListener, Errno> {
-    let family = match ip {
+pub(super) fn tcp_socket(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let socket = socket(address, SocketType::STREAM)?;
+    // Connections of the last run may be in TIME_WAIT. Not SO_REUSEPORT: two supervisors must not share a port unseen.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    TcpListener::from_std(socket.into()).map_err(errno)
+}
+
+pub(super) fn udp_socket(address: SocketAddr) -> Result<UdpSocket, Errno> {
+    // Not SO_REUSEADDR: on Linux it lets a second socket take a UDP port over from the first.
+    let socket = socket(address, SocketType::DGRAM)?;
+    rustix::net::bind(&socket, &address)?;
+    UdpSocket::from_std(socket.into()).map_err(errno)
+}
+
+fn socket(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let family = match address.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    // Connections of the last run may be in TIME_WAIT. Not SO_REUSEPORT: two supervisors must not share a port unseen.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if ip.is_ipv6() {
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    TcpListener::from_std(socket.into())
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    Ok(socket)
 }
 
-fn obstacle(address: SocketAddr, error: Errno) -> Obstacle {
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+pub(super) fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
+}
+
+pub(super) fn obstacle(transport: Transport, address: SocketAddr, error: Errno) -> Obstacle {
     match error {
-        Errno::ADDRINUSE => Obstacle::Taken(holder::of(address)),
+        Errno::ADDRINUSE => Obstacle::Taken(holder::of(transport, address)),
         Errno::ACCESS | Errno::PERM => Obstacle::Privileged {
             first_free: first_unprivileged(),
         },
@@ -229,11 +292,12 @@ mod tests {
             host_ip: None,
             host_port: 80,
             target: 8080,
+            transport: Transport::Tcp,
         };
         let address = SocketAddr::from(([0, 0, 0, 0], 80));
         let obstacle = match holder {
             Some(holder) => Obstacle::Taken(Some(holder)),
-            None => obstacle(address, errno),
+            None => obstacle(Transport::Tcp, address, errno),
         };
         BindError {
             published,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::json::Json;
 use super::managed::{Hold, ID_DIGITS, Managed};
-use super::policy::{self, ExecOwner, Site, Verdict, View};
-use super::request::{Authority, Refusal, Request};
+use super::policy::{self, ExecOwner, Resolve, Site, Verdict, View};
+use super::request::{Answered, Authority, Refusal, Request};
 use super::routes::{self, Body, Route};
 use super::target::Target;
 use crate::sign::{self, Key};
@@ -55,13 +55,13 @@ impl Judge {
         }
     }
 
-    /// Decides on a request. `now` is boot time; `resolve` gives a path without symlinks.
+    /// Decides on a request. `now` is boot time; `resolve` says where a path leads.
     pub fn request(
         &mut self,
         request: &Request,
         managed: &Managed,
         now: Duration,
-        resolve: &dyn Fn(&str) -> String,
+        resolve: &Resolve<'_>,
     ) -> Verdict {
         if let Some(why) = self.probe(request, managed) {
             return Verdict::Deny { why };
@@ -144,6 +144,24 @@ impl Judge {
         Some(verified.map_err(Refusal::Unverified))
     }
 
+    /// Whether something can be learnt from an answer: of what is made, and of what is removed.
+    pub fn may_teach(answered: &Answered) -> bool {
+        let is_done = (200..300).contains(&answered.status);
+        let changes = matches!(answered.method.as_str(), "POST" | "DELETE");
+        let target = (is_done && changes).then(|| Target::parse(&answered.uri).ok());
+        let matched = target.flatten();
+        let matched = matched.and_then(|target| routes::find(&answered.method, &target));
+        let is_removal = answered.method == "DELETE";
+        matched.is_some_and(|matched| {
+            let route = matched.route;
+            (route == Route::ContainerLife && is_removal)
+                || matches!(
+                    route,
+                    Route::ExecCreate | Route::ContainerCreate | Route::NetworkCreate
+                )
+        })
+    }
+
     /// Learns from an answer. Only what this guard let through has one, but dockerd shows answers of failed requests, too.
     pub fn response(&mut self, request: &Request, managed: &Managed) -> Option<Lesson> {
         if !(200..300).contains(&request.status) {
@@ -161,7 +179,7 @@ impl Judge {
             let owner = match managed.container(&matched.name) {
                 Hold::Free => ExecOwner::Other,
                 Hold::Glass { id, .. } => ExecOwner::Glass(id),
-                Hold::Held(_) => return None,
+                Hold::Held(_) | Hold::Joining => return None,
             };
             self.remember(id()?, owner);
             return None;

@@ -50,6 +50,21 @@ impl Request {
     }
 }
 
+/// What is read first of what dockerd shows after a request: the bodies may be long, and few answers teach something.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Answered {
+    /// `POST`
+    #[serde(rename = "RequestMethod")]
+    pub method: String,
+    /// The request line's target.
+    #[serde(rename = "RequestUri")]
+    pub uri: String,
+    /// The answer's status.
+    #[serde(rename = "ResponseStatusCode")]
+    pub status: u16,
+}
+
 /// Whose request it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Authority {

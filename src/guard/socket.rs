@@ -72,6 +72,14 @@ pub fn tell_ready() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Ready])
 }
 
+/// Tells systemd that questions under way are answered, and no more. Nothing where systemd did not start this.
+///
+/// # Errors
+/// systemd's socket cannot be used.
+pub fn tell_stopping() -> io::Result<()> {
+    sd_notify::notify(&[NotifyState::Stopping])
+}
+
 /// How often systemd wants to hear of a guard that lives; `None` where it does not.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()

@@ -54,6 +54,16 @@ impl GuardDir {
         self.projects().join(format!("{project}.json"))
     }
 
+    /// Whether there is a guard on this host.
+    pub fn is_there(&self) -> bool {
+        self.projects().is_dir()
+    }
+
+    /// What a project manages, as it was written last; `None` where nothing was, or it cannot be read.
+    pub fn read_project(&self, project: &str) -> Option<Project> {
+        read_project(&self.project(project)).ok()
+    }
+
     /// Makes directories and key; what is there stays. Whether the key is new.
     ///
     /// # Errors
@@ -76,7 +86,7 @@ impl GuardDir {
     /// # Errors
     /// It cannot be written.
     pub fn write_project(&self, project: &Project) -> io::Result<()> {
-        if !self.projects().is_dir() {
+        if !self.is_there() {
             return Ok(());
         }
         let text = serde_json::to_vec(project).map_err(io::Error::other)?;

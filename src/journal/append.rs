@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -27,6 +28,25 @@ pub struct Journal {
     lost: Arc<AtomicU64>,
 }
 
+/// What the writer's thread waits with. Whoever opens a journal may be inside of a runtime, where the end of another one
+/// must not block: it would panic, and hide why the journal cannot be opened.
+struct Timer(Option<Runtime>);
+
+impl Timer {
+    fn new() -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Journal {
     /// Opens the journal in `directory` with the standard limits; see [`open_with`](Self::open_with).
     ///
@@ -46,10 +66,7 @@ impl Journal {
     /// # Errors
     /// The file cannot be read or written, another phoenixd has it open, or its chain is broken.
     pub fn open_with(directory: &Path, limits: Limits) -> Result<(Self, Recovered), Error> {
-        let timer = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|source| Error::StartWriter { source })?;
+        let timer = Timer::new().map_err(|source| Error::StartWriter { source })?;
         let (writer, recovered) = recover(directory, limits)?;
         let (queue, messages) = mpsc::channel(QUEUE_LIMIT);
         let journal = Self {
@@ -59,7 +76,11 @@ impl Journal {
         };
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(messages, &timer))
+            .spawn(move || {
+                if let Some(runtime) = &timer.0 {
+                    writer.run(messages, runtime);
+                }
+            })
             .map_err(|source| Error::StartWriter { source })?;
         Ok((journal, recovered))
     }

@@ -80,6 +80,15 @@ pub enum Why {
     Changed,
     /// It is the last line, and does not carry the hash of the line before it; either may have been changed.
     Unlinked,
+    /// The file before it is not the one that it goes on from, and that one is not here: it was taken from under the writer.
+    Taken {
+        /// The first record that is not here.
+        first: u64,
+        /// The last one.
+        last: u64,
+        /// What the record says of how.
+        said: String,
+    },
     /// The file before it is not the one that it goes on from.
     Missing {
         /// The first number that is not there.
@@ -111,6 +120,10 @@ impl fmt::Display for Why {
             Self::Missing { first, last } => write!(
                 f,
                 "comes after the records {first} to {last}, which are not here, and no record says that they were removed"
+            ),
+            Self::Taken { first, last, said } => write!(
+                f,
+                "comes after the records {first} to {last}, which are not here: it says that {said}"
             ),
             Self::Forked => f.write_str(
                 "does not go on from the file before it: one of the two was changed or replaced after it was written",

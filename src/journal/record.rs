@@ -53,7 +53,7 @@ pub enum Kind {
     Continued,
     /// The oldest file is about to be removed by the journal's retention: its first and last number and its head.
     Removed,
-    /// The disk is full: the reserve was freed for this record, and nothing more is written until there is space.
+    /// The disk is full: this record and those behind it live on the reserve, as long as it lasts.
     Full,
     /// Written by a newer phoenixd; only ever read.
     #[serde(other)]

@@ -6,14 +6,20 @@
 //! an empty one, opening goes on from the newest rotated file. A file's removal is in the chain before it happens.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::file::{LockedFile, sync_directory};
+use super::chain::scan;
+use super::file::{LockedFile, append_to, sync_directory};
 use super::files::{base_said, rotated, rotated_name};
 use super::writer::{Entry, Writer};
 use super::{Head, Kind, Limits, Record};
+
+/// What an owner of the journal may do; his files are complete with the one that he moved.
+pub(super) const MOVED_AWAY: &str = "the file was moved away";
+/// What is being put back.
+const COPY: &str = "journal.put-back";
 
 impl Writer {
     /// Whether the file has reached its size.
@@ -23,12 +29,9 @@ impl Writer {
 
     /// Ends the file and begins the next one.
     pub(super) fn rotate(&mut self) -> io::Result<()> {
-        let name = self.directory.join(rotated_name(self.first));
-        if fs::symlink_metadata(&name).is_ok() {
-            // Somebody put it there; what it holds is not ours to overwrite.
-            fs::rename(&name, self.directory.join(free_name(&self.directory)?))?;
-        }
-        fs::rename(&self.path, &name)?;
+        let name = rotated_name(self.first);
+        self.make_way(&name)?;
+        fs::rename(&self.path, self.directory.join(&name))?;
         sync_directory(&self.directory)?;
         self.start_over(Displaced::Rotated)
     }
@@ -46,6 +49,7 @@ impl Writer {
                 let rotated = fs::metadata(self.directory.join(rotated_name(self.first)));
                 Ok(Some(match rotated {
                     Ok(there) if is_ours(&there) => Displaced::Rotated,
+                    Ok(_) | Err(_) if ours.nlink() == 0 => Displaced::Removed,
                     Ok(_) | Err(_) => Displaced::Away,
                 }))
             }
@@ -57,7 +61,7 @@ impl Writer {
     pub(super) fn start_over(&mut self, why: Displaced) -> io::Result<()> {
         let mut record = continued(&self.head).reason(why.text());
         match why {
-            Displaced::Away => {}
+            Displaced::Away | Displaced::Removed => {}
             Displaced::Rotated => record = record.detail("rotated", rotated_name(self.first)),
             Displaced::Replaced | Displaced::Changed => {
                 let aside = free_name(&self.directory)?;
@@ -67,10 +71,21 @@ impl Writer {
         }
         match why {
             Displaced::Rotated => tracing::debug!("the journal is rotated"),
-            Displaced::Away | Displaced::Replaced | Displaced::Changed => tracing::warn!(
-                reason = why.text(),
-                "the journal is continued in a new file"
-            ),
+            Displaced::Away => {
+                tracing::warn!(
+                    reason = why.text(),
+                    "the journal is continued in a new file"
+                );
+            }
+            Displaced::Removed | Displaced::Replaced | Displaced::Changed => {
+                if let Some(name) = self.put_back(why) {
+                    record = record.detail("put_back", name);
+                }
+                tracing::error!(
+                    reason = why.text(),
+                    "somebody laid hands on the journal: it is continued in a new file"
+                );
+            }
         }
         self.file = LockedFile::create_new(&self.path)?;
         self.durable_bytes = 0;
@@ -81,6 +96,56 @@ impl Writer {
         }
         self.sweep_due = true;
         sync_directory(&self.directory)
+    }
+
+    /// Puts back, under the name of a rotated file, what was written to the file and nobody else has; that name.
+    fn put_back(&self, why: Displaced) -> Option<String> {
+        let is_nowhere =
+            |file: &fs::Metadata| matches!(why, Displaced::Changed) || file.nlink() == 0;
+        let back = match self.file.metadata() {
+            Ok(file) if is_nowhere(&file) => self.copy_back(),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        };
+        back.unwrap_or_else(|error| {
+            tracing::error!(%error, "what the journal held cannot be put back");
+            None
+        })
+    }
+
+    /// `None` where the file does not hold it any more.
+    fn copy_back(&self) -> io::Result<Option<String>> {
+        let written = || -> io::Result<io::Take<&fs::File>> {
+            let mut file: &fs::File = &self.file;
+            file.rewind()?;
+            Ok(file.take(self.durable_bytes))
+        };
+        let is_whole = scan(BufReader::new(written()?), |_| {})
+            .is_ok_and(|found| found.torn_bytes == 0 && found.head == self.head);
+        if !is_whole || self.durable_bytes == 0 {
+            return Ok(None);
+        }
+        // Whole, or not there: what a crash left of it is begun anew.
+        let copy = self.directory.join(COPY);
+        if fs::symlink_metadata(&copy).is_ok() {
+            fs::remove_file(&copy)?;
+        }
+        let mut file = append_to(&copy)?;
+        io::copy(&mut written()?, &mut file)?;
+        file.sync_all()?;
+        let name = rotated_name(self.first);
+        self.make_way(&name)?;
+        fs::rename(&copy, self.directory.join(&name))?;
+        Ok(Some(name))
+    }
+
+    /// Sets aside what somebody put at the name of a file of the journal: it is not ours to overwrite.
+    fn make_way(&self, name: &str) -> io::Result<()> {
+        let path = self.directory.join(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            fs::rename(&path, self.directory.join(free_name(&self.directory)?))?;
+        }
+        Ok(())
     }
 
     /// Goes on, in a file without a record, from the newest rotated one: what a crash in a rotation leaves.
@@ -167,7 +232,10 @@ fn free_name(directory: &Path) -> io::Result<String> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Displaced {
     Rotated,
+    /// It is elsewhere.
     Away,
+    /// It is nowhere.
+    Removed,
     Replaced,
     Changed,
 }
@@ -176,7 +244,8 @@ impl Displaced {
     fn text(self) -> &'static str {
         match self {
             Self::Rotated => "the file before has reached its size",
-            Self::Away => "the file was moved away",
+            Self::Away => MOVED_AWAY,
+            Self::Removed => "the file was removed",
             Self::Replaced => "the file was replaced by another",
             Self::Changed => "the file was changed from outside",
         }

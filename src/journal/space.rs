@@ -1,10 +1,10 @@
 //! Space on the disk: the reserve, and how it is taken.
 //!
-//! The reserve is a file of real blocks beside the journal. When the disk is full it is removed, and what it held is
-//! enough for the records that tell of it.
+//! The reserve is a file of real blocks beside the journal. When the disk is full it is given up piece by piece, as the
+//! records that are due need it.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use super::file::append_to;
 
 /// How large the reserve is: more than the largest batch of ordinary records (256 of some 500 bytes each).
 pub(super) const RESERVE_BYTES: u64 = 256 * 1024;
+/// How much of it is given up at once.
+const PIECE_BYTES: u64 = RESERVE_BYTES / 8;
 const RESERVE_NAME: &str = "journal.reserve";
 
 /// What a disk does for the journal; the one seam at which a test has a small one.
@@ -67,7 +69,8 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Reserve {
     path: PathBuf,
-    held: bool,
+    /// How much of it is there.
+    held: u64,
 }
 
 impl Reserve {
@@ -75,13 +78,18 @@ impl Reserve {
     pub(super) fn of(directory: &Path) -> Self {
         Self {
             path: directory.join(RESERVE_NAME),
-            held: false,
+            held: 0,
         }
     }
 
-    /// Makes it, where it is not held. What is there from an earlier life is taken if it has its blocks.
+    /// How much space has to be free so that the whole can be made and as much is left beside it.
+    pub(super) fn wants_free(&self) -> u64 {
+        (2 * RESERVE_BYTES).saturating_sub(self.held)
+    }
+
+    /// Makes it, where it is not held whole. What is there from an earlier life is taken if it has its blocks.
     pub(super) fn make(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        if self.held {
+        if self.held == RESERVE_BYTES {
             return Ok(());
         }
         let made = append_to(&self.path).and_then(|file| {
@@ -93,17 +101,31 @@ impl Reserve {
             file.set_len(0)?;
             disk.allocate(&file, RESERVE_BYTES)
         });
-        match made {
-            Ok(()) => self.held = true,
+        self.held = if made.is_ok() { RESERVE_BYTES } else { 0 };
+        if made.is_err() {
             // Half a reserve would only take what others need now.
-            Err(_) => drop(fs::remove_file(&self.path)),
+            drop(fs::remove_file(&self.path));
         }
         made
     }
 
-    /// Gives its space back to the disk; `false` if there was none to give.
-    pub(super) fn free(&mut self) -> bool {
-        let held = std::mem::take(&mut self.held);
-        held && fs::remove_file(&self.path).is_ok()
+    /// Gives a piece of it back to the disk, and no more: whoever filled the disk takes what is free. `false` if there was
+    /// none to give.
+    pub(super) fn give(&mut self) -> bool {
+        if self.held == 0 {
+            return false;
+        }
+        self.held = self.held.saturating_sub(PIECE_BYTES);
+        let left = match self.held {
+            0 => fs::remove_file(&self.path),
+            held => OpenOptions::new()
+                .write(true)
+                .open(&self.path)
+                .and_then(|file| file.set_len(held)),
+        };
+        if left.is_err() {
+            self.held = 0;
+        }
+        left.is_ok()
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::chain::{Passed, scan};
 use super::files::in_order;
 use super::read::{RawLines, Step, open};
+use super::rotate::MOVED_AWAY;
 use super::{Broken, Error, Head, Kind, Line, Why};
 
 /// How many notes are kept; what is beyond is counted.
@@ -168,6 +169,8 @@ struct Walk {
     notes: Vec<String>,
     /// Why it begins with that record was found.
     explained: bool,
+    /// How the file before the first one was taken from under the writer.
+    taken: Option<String>,
 }
 
 impl Default for Walk {
@@ -181,6 +184,7 @@ impl Default for Walk {
             torn_bytes: 0,
             notes: Vec::new(),
             explained: false,
+            taken: None,
         }
     }
 }
@@ -228,30 +232,41 @@ impl Walk {
 
     /// A file goes on from the one before it, or a record says why not.
     fn link(&mut self, path: &Path, base: &Head, first: Option<&Line>) -> Result<(), Error> {
+        let said = first.and_then(displaced);
+        let number = base.seq.saturating_add(1);
         if *base == self.head {
+            if let Some(why) = said.filter(|why| *why != MOVED_AWAY) {
+                self.note(format!(
+                    "record {number} says that {why} while it was written; every record before it is here"
+                ));
+            }
             return Ok(());
         }
         if base.seq <= self.head.seq {
             return Err(broken(path, 1, Why::Forked));
         }
         let begins = self.head.seq == 0;
-        let gap = (self.head.seq.saturating_add(1), base.seq);
-        if let Some(why) = first.and_then(displaced) {
-            self.note(format!(
-                "records {} to {} are not here: {why}, as record {} says",
-                gap.0,
-                gap.1,
-                base.seq.saturating_add(1)
-            ));
-            self.explained |= begins;
-            return Ok(());
-        }
-        if begins {
+        let (first, last) = (self.head.seq.saturating_add(1), base.seq);
+        match said {
+            Some(why) if why == MOVED_AWAY => {
+                self.note(format!(
+                    "records {first} to {last} are not here: {why}, as record {number} says"
+                ));
+                self.explained |= begins;
+                Ok(())
+            }
             // A record that is still to come may say that they were removed.
-            return Ok(());
+            Some(why) if begins => {
+                self.taken = Some(why.to_owned());
+                Ok(())
+            }
+            None if begins => Ok(()),
+            Some(why) => {
+                let said = why.to_owned();
+                Err(broken(path, 1, Why::Taken { first, last, said }))
+            }
+            None => Err(broken(path, 1, Why::Missing { first, last })),
         }
-        let (first, last) = gap;
-        Err(broken(path, 1, Why::Missing { first, last }))
     }
 
     fn note(&mut self, note: String) {
@@ -271,7 +286,11 @@ impl Walk {
         let path = self.files.iter().find(|(_, records)| *records > 0);
         let path = path.map_or(Path::new(""), |(path, _)| path.as_path());
         let (first, last) = (1, base.seq);
-        Err(broken(path, 1, Why::Missing { first, last }))
+        let why = match self.taken.clone() {
+            Some(said) => Why::Taken { first, last, said },
+            None => Why::Missing { first, last },
+        };
+        Err(broken(path, 1, why))
     }
 }
 

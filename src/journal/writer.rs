@@ -5,12 +5,14 @@
 //! half-written line never becomes part of the chain. Records of a failed write are dropped: their receipts said so,
 //! and their number is recorded as soon as writing works.
 //!
-//! When the disk is full, the reserve (`space`) is freed, and what waits is written with a last record that says so.
-//! From then on nothing is written until the reserve can be made again and as much is free beside it: a disk that is
-//! full but for a few bytes does not make the journal flap.
+//! When the disk is full, a piece of the reserve (`space`) is given up, what waits is written, and a record that says so.
+//! From then on the journal counts as one that cannot be written, until the reserve can be made again and as much is free
+//! beside it: a disk that is full but for a few bytes does not make it flap. What is due meanwhile is written all the same,
+//! as long as the disk or the reserve has room for it, since what is recorded then may be why the disk is full.
 //!
-//! Before each write it looks whether the file is still the one that it wrote: a file that was moved away, replaced or
-//! changed in length is left alone (as evidence), and a new one begins whose first record names the old one's head.
+//! Before each write, and every two seconds without one, it looks whether the file is still the one that it wrote. Where it
+//! was moved away, removed, replaced or changed in length, a new one begins whose first record says so and names the old
+//! one's head; what lies there is kept as evidence, and what only the writer's descriptor still holds is put back.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ use tokio::time::timeout;
 
 use super::chain::VERSION;
 use super::file::LockedFile;
-use super::space::{Disk, HostDisk, RESERVE_BYTES, Reserve, is_full};
+use super::space::{Disk, HostDisk, Reserve, is_full};
 use super::{FILE_NAME, Head, Kind, Limits, Line, NotDurable, Record};
 use crate::clock;
 use crate::report::escape_json;
@@ -33,8 +35,9 @@ use crate::report::escape_json;
 /// How many records one `fdatasync` makes durable at most. Bounds the memory of a batch; far above what is queued in
 /// one `fdatasync`'s time (4,000 per second measured on a virtual disk).
 const BATCH_LIMIT: usize = 256;
-/// How long a journal that cannot be written waits for a record before it tries again by itself.
-const RETRY: Duration = Duration::from_secs(2);
+/// How long it waits for a record before it looks by itself whether the file is still its own, and tries again what
+/// failed.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How the journal is, for status and metrics.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,8 +62,8 @@ pub(super) enum Message {
 /// What a wait for work ended with.
 enum Next {
     Message(Message),
-    /// Time to try again what failed.
-    Retry,
+    /// Time to look by itself.
+    Look,
     End,
 }
 
@@ -107,8 +110,8 @@ pub(super) struct Writer {
     pub(super) sweep_due: bool,
     disk: Box<dyn Disk>,
     reserve: Reserve,
-    /// The reserve was needed and is gone: nothing is written until there is space.
-    read_only: bool,
+    /// The disk was full: the reserve was needed, and it counts as failing until there is space.
+    full: bool,
     /// Shared with the queue's other end, which drops records too.
     lost: Arc<AtomicU64>,
     syncs: u64,
@@ -144,7 +147,7 @@ impl Writer {
             sweep_due: true,
             disk: Box::new(HostDisk),
             reserve: Reserve::of(directory),
-            read_only: false,
+            full: false,
             lost: Arc::new(AtomicU64::new(0)),
             syncs: 0,
             failing: None,
@@ -175,9 +178,9 @@ impl Writer {
         let mut closing = Vec::new();
         loop {
             let mut batch = Vec::new();
-            let mut next = match self.next(&mut queue, timer) {
+            let mut next = match Self::next(&mut queue, timer) {
                 Next::Message(message) => Some(message),
-                Next::Retry => None,
+                Next::Look => None,
                 Next::End => break,
             };
             while let Some(message) = next {
@@ -209,14 +212,11 @@ impl Writer {
         }
     }
 
-    fn next(&self, queue: &mut mpsc::Receiver<Message>, timer: &Runtime) -> Next {
-        if self.failing.is_none() {
-            return queue.blocking_recv().map_or(Next::End, Next::Message);
-        }
+    fn next(queue: &mut mpsc::Receiver<Message>, timer: &Runtime) -> Next {
         // Cancel safety: `recv` loses nothing.
-        match timer.block_on(async { timeout(RETRY, queue.recv()).await }) {
+        match timer.block_on(async { timeout(LOOK, queue.recv()).await }) {
             Ok(received) => received.map_or(Next::End, Next::Message),
-            Err(_) => Next::Retry,
+            Err(_) => Next::Look,
         }
     }
 
@@ -224,13 +224,17 @@ impl Writer {
     pub(super) fn commit(&mut self, batch: Vec<Entry>) -> bool {
         let lost = self.lost.load(Ordering::Relaxed);
         if batch.is_empty() && lost == 0 && self.failing.is_none() {
-            return true;
+            // What cannot be told is told by the next write.
+            let is_its_own = self.displaced().ok().flatten().is_none();
+            if is_its_own {
+                return true;
+            }
         }
         let result = self.write_or_free(&batch, lost).map_err(Arc::new);
         match &result {
             Ok(_) => {
                 self.lost.fetch_sub(lost, Ordering::Relaxed);
-                if !self.read_only && self.failing.take().is_some() {
+                if !self.full && self.failing.take().is_some() {
                     tracing::info!(records = lost, "the journal is written again");
                 }
             }
@@ -258,29 +262,46 @@ impl Writer {
         result.is_ok()
     }
 
-    /// Writes the batch; on a full disk with the reserve's space, and then nothing more until there is some again.
+    /// Writes the batch, on a full disk with the reserve's space.
     fn write_or_free(&mut self, batch: &[Entry], lost: u64) -> io::Result<u64> {
-        if self.read_only {
-            self.reserve.make(&*self.disk)?;
-            if self.disk.free_bytes(&self.directory)? < RESERVE_BYTES {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.read_only = false;
+        if self.full && self.has_space_again() {
+            self.full = false;
         }
-        let error = match self.write(batch, lost, None) {
+        if self.full && batch.is_empty() {
+            // That something was lost is told with what is due next, or when there is space.
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let mut error = match self.write(batch, lost, None) {
             Err(error) if is_full(&error) => error,
             other => return other,
         };
-        drop(self.cut_back());
-        if !self.reserve.free() {
-            return Err(error);
+        // Of the first batch only: from then on it is known.
+        let farewell = (!self.full).then(|| full_record(&error));
+        loop {
+            drop(self.cut_back());
+            if !self.reserve.give() {
+                return Err(error);
+            }
+            match self.write(batch, lost, farewell.as_ref()) {
+                Err(again) if is_full(&again) => error = again,
+                Err(other) => return Err(other),
+                Ok(first) => {
+                    if !self.full {
+                        tracing::error!(%error, "the disk is full: the journal lives on its reserve until there is space");
+                        self.full = true;
+                        self.failing = Some(Arc::new(error));
+                    }
+                    return Ok(first);
+                }
+            }
         }
-        self.read_only = true;
-        let error = Arc::new(error);
-        let first = self.write(batch, lost, Some(&full_record(&error)))?;
-        tracing::error!(%error, "the disk is full: the journal is read-only until there is space");
-        self.failing = Some(error);
-        Ok(first)
+    }
+
+    /// The reserve can be made whole, and was, and as much is free beside it.
+    fn has_space_again(&mut self) -> bool {
+        let wanted = self.reserve.wants_free();
+        let free = self.disk.free_bytes(&self.directory);
+        free.is_ok_and(|free| free >= wanted) && self.reserve.make(&*self.disk).is_ok()
     }
 
     fn publish(&self) {
@@ -347,7 +368,7 @@ fn lost_record(records: u64, failing: Option<&io::Error>) -> Record {
 fn full_record(error: &io::Error) -> Record {
     Record::new(Kind::Full)
         .reason(error.to_string())
-        .outcome("read-only until there is space")
+        .outcome("living on the reserve until there is space")
 }
 
 /// Adds the entry's line behind `head`; the new head.
@@ -375,6 +396,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicU64;
 
+    use super::super::space::RESERVE_BYTES;
     use super::super::{read_lines, verify};
     use super::*;
 
@@ -441,45 +463,73 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_takes_the_reserve_for_the_last_records_and_then_nothing_until_there_is_space() {
+    fn on_a_full_disk_what_is_due_is_written_on_the_reserve_and_it_counts_as_failing_until_there_is_space()
+     {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE_NAME);
         let reserve = directory.path().join("journal.reserve");
         let (mut writer, size) = writer_on(directory.path(), RESERVE_BYTES + 1000);
         assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
         assert!(writer.commit(note("there is room")));
-        // What meets the full disk still gets in, and so does why it is the last.
-        assert!(writer.commit(note(&"x".repeat(2000))));
-        assert!(!reserve.exists());
+        // What meets the full disk gets in, and so does that it is full: once.
+        let long = || note(&"x".repeat(2000));
+        assert!(writer.commit(long()));
+        assert!(writer.commit(long()));
         assert_eq!(
             kinds(directory.path()),
-            [Kind::Note, Kind::Note, Kind::Full]
+            [Kind::Note, Kind::Note, Kind::Full, Kind::Note]
         );
         assert!(writer.status().borrow().failing.is_some());
-        let end = verify(&path).unwrap().head;
-
-        // There would be room for these: a journal that begins and ends with every byte helps nobody.
-        for lost in 1..=3 {
-            assert!(!writer.commit(note("lost")));
-            assert_eq!(writer.status().borrow().lost, lost);
+        // Whoever fills the disk takes what was given up and not needed at once.
+        let held = fs::metadata(&reserve).unwrap().len();
+        assert!(held > RESERVE_BYTES / 2, "{held}");
+        let used = || -> u64 {
+            let files = fs::read_dir(directory.path()).unwrap();
+            files
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum()
+        };
+        size.store(used(), Ordering::Relaxed);
+        let mut written = 0;
+        while writer.commit(long()) {
+            written += 1;
+            assert_eq!(writer.status().borrow().lost, 0);
         }
-        assert_eq!(verify(&path).unwrap().head, end);
+        assert!(written > 90, "{written}");
+        assert!(!reserve.exists());
+        assert!(!writer.commit(long()));
+        assert_eq!(writer.status().borrow().lost, 2);
+        let end = verify(&path).unwrap().head;
         // Not even enough for the reserve and as much again.
-        size.store(2 * RESERVE_BYTES, Ordering::Relaxed);
+        size.store(used() + 2 * RESERVE_BYTES - 1, Ordering::Relaxed);
         assert!(!writer.commit(Vec::new()));
+        assert_eq!(verify(&path).unwrap().head, end);
 
         // There is space again: found without a record that would ask for it.
-        size.store(3 * RESERVE_BYTES, Ordering::Relaxed);
+        size.store(used() + 3 * RESERVE_BYTES, Ordering::Relaxed);
         assert!(writer.commit(Vec::new()));
         assert!(writer.status().borrow().failing.is_none());
         assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
         let last = read_lines(&path).unwrap().last().unwrap().unwrap().record;
         assert_eq!(
             (last.kind, &last.detail["records"]),
-            (Kind::Lost, &3.into())
+            (Kind::Lost, &2.into())
         );
         assert!(writer.commit(note("as before")));
-        assert_eq!(verify(&path).unwrap().records, 5);
+        verify(&path).unwrap();
+    }
+
+    #[test]
+    fn a_reserve_that_was_given_up_in_part_is_made_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let reserve = directory.path().join("journal.reserve");
+        let (mut writer, size) = writer_on(directory.path(), RESERVE_BYTES + 1000);
+        assert!(writer.commit(note(&"x".repeat(2000))));
+        assert!(fs::metadata(&reserve).unwrap().len() < RESERVE_BYTES);
+        size.store(3 * RESERVE_BYTES, Ordering::Relaxed);
+        assert!(writer.commit(note("there is room")));
+        assert!(writer.status().borrow().failing.is_none());
+        assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES);
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub(super) async fn ask(target: &Target) -> Answer {
         match &target.probe {
             Probe::Http { path, .. } => http(target.address, path).await,
             Probe::Tcp { .. } => connect(target.address).await.map(drop),
-            // They are answered by Docker, and are never a target.
-            Probe::Docker | Probe::Running => Ok(()),
+            // They are answered by Docker or by the edge itself, and are never a target.
+            Probe::Docker | Probe::Running | Probe::Edge => Ok(()),
         }
     };
     match timeout(target.timeout, question).await {

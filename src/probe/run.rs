@@ -195,7 +195,7 @@ impl Prober {
 fn is_asked(probe: &Probe) -> bool {
     match probe {
         Probe::Http { .. } | Probe::Tcp { .. } => true,
-        Probe::Docker | Probe::Running => false,
+        Probe::Docker | Probe::Running | Probe::Edge => false,
     }
 }
 

@@ -9,6 +9,10 @@ use crate::spec::{
     SpecHash, VolumeName, Weakness,
 };
 
+/// What a person has to know of a changed pod.
+const POD_CHANGED: &str = "its ports, names or networks changed: the service is not reached while it is replaced, and its open \
+    connections end";
+
 /// One call to the engine; or, for [`Action::Drain`], a decision that is remembered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -29,9 +33,20 @@ pub enum Action {
         image: Option<ImageId>,
         /// Goes into its labels.
         born_after: BornAfter,
+        /// The container whose network namespace it joins.
+        joins: Option<ContainerId>,
     },
-    /// Attach a container that has not started to a further network.
+    /// Attach a container to a further network: before its start, or when it is ready.
     Connect {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Its container.
+        id: ContainerId,
+        /// The network.
+        network: NetworkName,
+    },
+    /// Take a container off the network on which it is only while it is ready.
+    Disconnect {
         /// Which replica.
         replica: ReplicaName,
         /// Its container.
@@ -158,6 +173,8 @@ pub enum Reason {
     },
     /// The next step of a birth.
     Birth,
+    /// It is ready, and is to be found by the service's names.
+    Ready,
     /// The replica's state is asked for by inspection.
     Pace,
     /// Its TTL ends at a deadline that leaves just the time to replace it.
@@ -230,12 +247,39 @@ pub enum Reason {
         /// Why it left.
         because: Box<Reason>,
     },
+    /// What a pause holds changed: ports, names or networks.
+    PodChanged,
+    /// The container whose network namespace it joined is gone.
+    PodGone,
+    /// Another edge has its sockets.
+    HandedOver,
+    /// It has left the rotation, and the edge has ended what its drain left open.
+    Cut {
+        /// How many connections, requests, tunnels and sessions; by the report before the order to cut them.
+        connections: u64,
+        /// Why it left.
+        because: Box<Reason>,
+    },
     /// The name of the one that is gone is free.
     HandedOn,
     /// Something was done to it, so that it is not what was started any more.
     Tainted {
         /// What; the first.
         touch: Touch,
+    },
+    /// Somebody wants to get into it.
+    BreakGlass {
+        /// Who, by the number of the request.
+        request: RequestId,
+        /// For how long.
+        length: Duration,
+        /// Why. Hostile text.
+        reason: String,
+    },
+    /// It was broken open, and that is over.
+    GlassOver {
+        /// Why.
+        why: String,
     },
     /// It differs from the original, and nobody knows why.
     Differs {
@@ -257,9 +301,24 @@ impl Reason {
     pub(super) fn is_failed_birth(&self) -> bool {
         match self {
             Self::NeverReady { .. } | Self::Weaker { .. } => true,
-            Self::Drained { because, .. } => because.is_failed_birth(),
+            Self::Drained { because, .. } | Self::Cut { because, .. } => because.is_failed_birth(),
             _ => false,
         }
+    }
+
+    /// The words of those that are always the same, and longer than a line.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a new reason has its words where all others have them"
+    )]
+    fn fixed(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::MadeTwice => "somebody else made one of the same name at the same time",
+            Self::HandedOver => "another edge has its sockets",
+            Self::PodChanged => POD_CHANGED,
+            Self::PodGone => "the network that it forwards in is gone",
+            _ => return None,
+        })
     }
 
     /// Turns weaknesses that the kernel reports into a reason.
@@ -271,13 +330,17 @@ impl Reason {
 }
 
 impl Action {
+    /// The name of [`Action::Create`].
+    pub(super) const CREATE: &str = "create";
+
     /// Its name in the journal.
     pub fn name(&self) -> &'static str {
         match self {
             Self::CreateNetwork(_) => "create-network",
             Self::CreateVolume(_) => "create-volume",
-            Self::Create { .. } => "create",
+            Self::Create { .. } => Self::CREATE,
             Self::Connect { .. } => "connect",
+            Self::Disconnect { .. } => "disconnect",
             Self::Start { .. } => "start",
             Self::Compare { .. } => "compare",
             Self::Rename { .. } => "rename",
@@ -298,6 +361,7 @@ impl Action {
         match self {
             Self::Create { replica, .. }
             | Self::Connect { replica, .. }
+            | Self::Disconnect { replica, .. }
             | Self::Start { replica, .. }
             | Self::Compare { replica, .. }
             | Self::Rename { replica, .. }
@@ -319,6 +383,7 @@ impl Action {
     pub fn container(&self) -> Option<&ContainerId> {
         match self {
             Self::Connect { id, .. }
+            | Self::Disconnect { id, .. }
             | Self::Start { id, .. }
             | Self::Compare { id, .. }
             | Self::Rename { id, .. }
@@ -356,6 +421,9 @@ impl fmt::Display for Action {
             Self::Connect {
                 replica, network, ..
             } => write!(f, "connect {replica} to {network}"),
+            Self::Disconnect {
+                replica, network, ..
+            } => write!(f, "disconnect {replica} from {network}"),
             Self::Start { replica, .. } => write!(f, "start {replica}"),
             Self::Compare {
                 replica, original, ..
@@ -383,14 +451,21 @@ impl fmt::Display for Subject {
     }
 }
 
+fn drained(open: u64, because: &Reason) -> String {
+    match open {
+        0 => format!("drained: {because}"),
+        open => format!("drain time is over with {open} connections open: {because}"),
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show =
             |d: &Duration| humantime::format_duration(super::status::whole_ms(*d)).to_string();
         match self {
             Self::Needed => f.write_str("a service needs it"),
-            Self::MadeTwice => {
-                f.write_str("somebody else made one of the same name at the same time")
+            Self::MadeTwice | Self::HandedOver | Self::PodChanged | Self::PodGone => {
+                f.write_str(self.fixed().unwrap_or_default())
             }
             Self::RemovedFromOutside => {
                 f.write_str("a service needs it, and it was removed from outside")
@@ -398,6 +473,7 @@ impl fmt::Display for Reason {
             Self::Missing { live, wanted } => write!(f, "{live} of {wanted} replicas live"),
             Self::Replaces { replica, because } => write!(f, "replaces {replica}: {because}"),
             Self::Birth => f.write_str("birth"),
+            Self::Ready => f.write_str("it is ready"),
             Self::Pace => f.write_str("its state is due to be read"),
             Self::Expired { lifetime } => write!(f, "its life of {} ends", show(lifetime)),
             Self::NewGeneration { from, to } => write!(f, "generation {from} gives way to {to}"),
@@ -438,14 +514,11 @@ impl fmt::Display for Reason {
             Self::Orphan => f.write_str("its service is not in the file"),
             Self::Stray => f.write_str("it carries the project's label, but no replica's"),
             Self::Ended { how } | Self::Differs { how } => f.write_str(how),
-            Self::Drained { open: 0, because } => write!(f, "drained: {because}"),
-            Self::Drained { open, because } => {
-                write!(
-                    f,
-                    "drain time is over with {open} connections open: {because}"
-                )
-            }
+            Self::Drained { open, because } => f.write_str(&drained(*open, because)),
             Self::Tainted { touch } => write!(f, "tainted: {}", touch.words()),
+            Self::BreakGlass { .. } | Self::GlassOver { .. } | Self::Cut { .. } => {
+                f.write_str(&self.of_glass().unwrap_or_default())
+            }
             Self::HandedOn => f.write_str("its name is handed on"),
             Self::Overdue => {
                 f.write_str("it is past its deadline, and the file says `overdue: stop`")

@@ -6,7 +6,7 @@ use super::roles::Role;
 use super::service::Service;
 use super::world::Resource;
 use super::{Action, Desired, Reason, Verdict, WaitingOn};
-use crate::spec::{ReplicaName, ServiceName};
+use crate::spec::{NetworkName, PodPart, ReplicaName, ServiceName};
 
 impl Planner<'_> {
     /// The service's next birth: begun, or what it waits for. Sets what the stale replicas wait for, too.
@@ -118,6 +118,7 @@ impl Planner<'_> {
                 generation,
                 spec_hash,
                 born_after: self.born_after(service),
+                joins: self.world.pause_of(name).cloned(),
             },
             reason,
         )
@@ -131,7 +132,11 @@ impl Planner<'_> {
         if let Some(why) = &service.objection {
             return Some(WaitingOn::Adoption { why: why.clone() });
         }
-        self.needs.first_start(name).cloned()
+        if let Some(on) = self.needs.first_start(name) {
+            return Some(on.clone());
+        }
+        let is_edge = name.is_pod(PodPart::Edge);
+        (is_edge && self.world.pause_of(name).is_none()).then_some(WaitingOn::Pod)
     }
 
     /// Why there is to be one more.
@@ -144,6 +149,7 @@ impl Planner<'_> {
             }
         });
         let tainted = cast.members.iter().find_map(|(replica, role)| match role {
+            Role::Tainted(_) if replica.glass.is_some() => None,
             Role::Tainted(because) => Some((replica.name.clone(), because.clone())),
             Role::Stale(_) | Role::Over(_) | Role::Leaving | Role::Doomed(_) | Role::Fresh => None,
         });
@@ -200,11 +206,10 @@ impl Planner<'_> {
     /// Networks that somebody else makes, and that are not there any more.
     fn missing_externals(&self, desired: &Desired) -> Vec<String> {
         desired
-            .networks
-            .iter()
+            .all_networks()
             .filter(|name| !desired.makes_networks.contains(*name))
             .filter(|name| {
-                let resource = Resource::Network((*name).clone());
+                let resource = Resource::Network(NetworkName::clone(name));
                 !self.world.existing.contains_key(&resource)
             })
             .map(|name| format!("network {name}"))

@@ -15,8 +15,8 @@ use super::service::Service;
 use super::world::EngineState;
 use super::{ContainerState, DependencySeen, Desired, Health, Reason, Time, WaitingOn, World};
 use crate::spec::{
-    BornAfter, Condition, ContainerId, Dependency, Generation, Incarnation, RunBy, ServiceName,
-    SpecHash,
+    BornAfter, Condition, ContainerId, Dependency, Generation, Incarnation, PodPart, RunBy,
+    ServiceName, SpecHash,
 };
 
 /// What the services need of each other now: worked out once for each plan, in one pass.
@@ -133,6 +133,12 @@ impl World {
         if self.down.is_some() || !self.services.values().any(depends) {
             return needs;
         }
+        // A pod begins with its service: until then there is nothing to reach by its address, and nothing of ours holds
+        // a network that docker compose may make at the same time.
+        let waits_as = |name: &ServiceName| match name.pod_part() {
+            Some((service, PodPart::Pause)) => self.services.get(&service),
+            Some((_, PodPart::Edge)) | None => self.services.get(name),
+        };
         for replica in self.replicas.values() {
             let Some(service) = self.services.get(&replica.name.service) else {
                 continue;
@@ -152,8 +158,9 @@ impl World {
             }
         }
         for (name, service) in &self.services {
-            if !service.begun && depends(service) {
-                let gate = self.gate(service, &needs);
+            let who = waits_as(name).filter(|who| !service.begun && !who.begun && depends(who));
+            if let Some(who) = who {
+                let gate = self.gate(who, &needs);
                 needs.gates.insert(name, gate);
             }
         }
@@ -216,8 +223,8 @@ impl World {
             return Judged::Met;
         }
         let met = match condition {
-            Condition::Started => service.begun,
-            Condition::Healthy => needs.in_rotation(name),
+            Condition::Started => service.begun && self.has_address(name),
+            Condition::Healthy => needs.in_rotation(name) && self.is_forwarded_to(name),
             Condition::CompletedSuccessfully => false,
         };
         if met {
@@ -233,13 +240,12 @@ impl World {
         }))
     }
 
-    /// The replicas of the wanted generation serve, and none of another one does.
+    /// The replicas of the wanted generation serve, and none of another one does, or stays and may serve again.
     fn has_moved(&self, name: &ServiceName, needs: &Needs<'_>) -> bool {
         self.services.contains_key(name)
-            && needs
-                .summaries
-                .get(name)
-                .is_some_and(|summary| summary.current > 0 && summary.other == 0)
+            && needs.summaries.get(name).is_some_and(|summary| {
+                summary.current > 0 && summary.other == 0 && summary.older.is_none()
+            })
     }
 
     /// The containers of a service of docker compose that were started at some time.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Action, DependencySeen, Desired, EdgeReport, Listing, Observed, Reason, Routes, Time, Touch,
+    Action, BreakGlass, DependencySeen, Desired, EdgeReport, EdgeSaid, Listing, Observed, Reason,
+    Routes, Time, Touch,
 };
 use crate::spec::{ContainerId, ServiceName};
 
@@ -50,6 +51,9 @@ pub enum Event {
         /// What.
         touch: Touch,
     },
+    /// What supervisors before this one have judged tainted, as the journal says: by what. Told before the first listing;
+    /// it holds for those that are still there.
+    Remembered(BTreeMap<ContainerId, String>),
     /// The engine does not answer. Nothing is begun until the next listing.
     Unreachable {
         /// Why.
@@ -77,8 +81,17 @@ pub enum Event {
         /// The table.
         routes: Arc<Routes>,
     },
-    /// The edge speaks.
+    /// The edge of this process speaks.
     Edge(EdgeReport),
+    /// An edge in a pod speaks, or does not answer.
+    EdgeOf {
+        /// Its container.
+        id: ContainerId,
+        /// What it says; `Err` says why nothing.
+        said: Result<EdgeSaid, String>,
+    },
+    /// The time has come at which the plan wanted to be asked again, and everything that waited was told.
+    Woken,
     /// Somebody asks for something.
     Command(Command),
     /// The shell is about to carry an action out.
@@ -106,6 +119,20 @@ pub enum Command {
         request: RequestId,
         /// Which; all when empty.
         services: BTreeSet<ServiceName>,
+    },
+    /// Break a replica open.
+    BreakGlass {
+        /// Under this number the status tells how it went.
+        request: RequestId,
+        /// What is asked for.
+        asked: BreakGlass,
+    },
+    /// Destroy what is broken open of a service before its time.
+    EndGlass {
+        /// Under this number the status tells how it went.
+        request: RequestId,
+        /// Of which.
+        service: ServiceName,
     },
     /// Remove everything of the project, and finish.
     Down {

@@ -15,12 +15,19 @@
 mod action;
 mod adopted;
 mod births;
+mod checks;
+mod cut;
 mod depends;
 mod event;
+mod glass;
+mod glass_choice;
+mod judge;
+mod naming;
 mod observe;
 mod observed;
 mod outside;
 mod plan;
+mod pod;
 mod replica;
 mod requests;
 mod resources;
@@ -28,6 +35,7 @@ mod retiring;
 mod roles;
 mod rotation;
 mod schedule;
+mod script;
 mod service;
 mod status;
 mod taint;
@@ -41,9 +49,10 @@ mod world;
 pub use action::{Action, Planned, Reason, Subject};
 pub use adopted::Adopted;
 pub use event::{Command, Event, Failure, FailureKind, Outcome, RequestId, Sight};
+pub use glass::{BreakGlass, GlassStatus, is_broken_open};
 pub use observed::{
-    Asked, ContainerState, DependencySeen, Health, HealthExec, Identity, Kernel, Listing,
-    NetworkSeen, Observed, VolumeSeen,
+    Asked, Beside, ContainerState, DependencySeen, Health, HealthExec, Identity, Kernel, Listing,
+    Neighbour, NetworkSeen, Observed, VolumeSeen,
 };
 pub use outside::{Meddled, Meddling};
 pub use schedule::Limits;
@@ -55,5 +64,8 @@ pub use touch::{
     Door, Entry, Exec, ExecFacts, Intruder, Origin, Program, Socket, Touch, Transport,
 };
 pub use verdict::{Stage, Verdict, WaitingOn};
-pub use views::{Backend, EdgeReport, Routes, Step, Target, Targets};
+pub use views::{
+    Asks, Backend, EdgeOrder, EdgeReport, EdgeSaid, EdgeStage, Edges, Listener, Routes, Step,
+    Target, Targets,
+};
 pub use world::World;

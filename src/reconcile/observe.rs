@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::replica::Replica;
+use super::requests::pardon;
 use super::world::{EngineState, World};
 use super::{ContainerState, Health, Identity, Kernel, Listing, Meddled, Observed, Reason, Time};
 use crate::spec::{ContainerId, Probe, ReplicaName, ServiceName};
@@ -21,6 +22,7 @@ impl World {
         self.listed = true;
         self.list_resources(now, asked_at, listing.networks, listing.volumes);
         self.depend(asked_at, listing.dependencies);
+        self.beside = listing.beside;
         let listed: BTreeSet<ContainerId> = listing
             .containers
             .iter()
@@ -54,6 +56,8 @@ impl World {
                 && replica.unknown_since.is_some_and(|since| asked_at >= since)
         };
         self.replicas.retain(|_, replica| !lost(replica));
+        // What is not there will not be seen any more.
+        (self.remembered).retain(|id, _| listing.silent.contains(id));
         self.settle_generations();
         self.settle_early_requests();
     }
@@ -93,6 +97,7 @@ impl World {
             service.saw(name.serial, generation);
         }
         let published = self.published;
+        let is_new = !self.replicas.contains_key(&name);
         let replica = self.replicas.entry(name.clone()).or_insert_with(|| {
             Replica::adopted(name.clone(), generation, spec_hash, now, published)
         });
@@ -108,6 +113,9 @@ impl World {
             && observed.image != service.desired.image
         {
             service.image_moved = true;
+        }
+        if is_new {
+            self.find_glass(now, &name, &observed);
         }
         self.look_at(now, asked_at, &name, observed);
     }
@@ -144,6 +152,7 @@ impl World {
             Some(_) => {}
             None => self.probed_by_docker(now, asked_at, name, health),
         }
+        self.tainted_before(now, &id);
         self.touched_early(now, &id);
         self.touches_seen(now, name, ran_on);
     }
@@ -219,6 +228,8 @@ impl World {
     pub(super) fn gone(&mut self, now: Time, asked_at: Time, id: &ContainerId) {
         self.strays
             .retain(|stray, replica| stray != id || replica.seen_at > asked_at);
+        self.edges.remove(id);
+        self.mute.remove(id);
         self.tombstones
             .retain(|_, gone_at| now.since(*gone_at) < TOMBSTONE);
         // Answers may come in another order than they were asked for.
@@ -227,7 +238,9 @@ impl World {
         let Some(replica) = self.replica_of(id) else {
             return;
         };
-        if replica.seen_at > asked_at {
+        // When an answer was asked for is not when the engine looked: of two that overlap with a create either may be the
+        // older one. How the create ends tells.
+        if replica.seen_at > asked_at || replica.is_being_made() {
             return;
         }
         let name = replica.name.clone();
@@ -262,7 +275,7 @@ impl World {
             return;
         };
         let proven = replica.is_stable(&service.desired, now);
-        let expected = replica.stop_asked;
+        let expected = replica.stop_asked || replica.glass.is_some();
         replica.probe.ready_since = None;
         if !expected && !proven {
             self.failed(now, name, how);
@@ -293,12 +306,7 @@ impl World {
                 continue;
             }
             request.ended = Some(Err(format!("{name}: {why}")));
-            let commanded = Reason::Commanded(*number);
-            for replica in self.replicas.values_mut() {
-                if replica.condemned.as_ref() == Some(&commanded) && replica.draining.is_none() {
-                    replica.condemned = None;
-                }
-            }
+            pardon(self.replicas.values_mut(), *number);
         }
     }
 
@@ -345,7 +353,7 @@ impl World {
             (Probe::Running, _) | (Probe::Docker, Health::Healthy) => Ok(()),
             (Probe::Docker, Health::Unhealthy) => Err("Docker says unhealthy".to_owned()),
             (Probe::Docker, Health::None | Health::Starting)
-            | (Probe::Http { .. } | Probe::Tcp { .. }, _) => return,
+            | (Probe::Http { .. } | Probe::Tcp { .. } | Probe::Edge, _) => return,
         };
         // Docker has counted already; one word of it is enough.
         match &result {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Time;
 use crate::spec::{
@@ -29,6 +30,9 @@ pub struct Observed {
     /// When its process began: from `/proc/PID/stat` where that is the engine's host, else from Docker's `StartedAt`.
     /// `None` when it does not run.
     pub started: Option<Time>,
+    /// It had ended before that process began, so that somebody started it again: when it was made. `None` for one in its
+    /// first life, which is the only one that a replica is to have.
+    pub second_life: Option<Time>,
     /// What the kernel says about its process 1.
     pub kernel: Kernel,
     /// The hardening that the engine says it was made with.
@@ -37,6 +41,8 @@ pub struct Observed {
     pub files: BTreeSet<FileDigest>,
     /// The networks that it is attached to, with its address there once it runs.
     pub networks: BTreeMap<NetworkName, Option<IpAddr>>,
+    /// The container whose network namespace it joined.
+    pub joined: Option<ContainerId>,
 }
 
 /// What Docker's own health check executes.
@@ -61,8 +67,9 @@ pub struct Identity {
     pub spec_hash: SpecHash,
     /// How it is reached; `None` where its labels do not say: then as its service is now.
     pub reach: Option<Reach>,
-    /// It took the place of a container of docker compose.
-    pub adopted: bool,
+    /// The name of docker compose's container whose place it took, which is handed on to it; empty where its label does not
+    /// say. `None` for a replica of a service of a file.
+    pub adopted: Option<String>,
     /// Which one of each dependency it was born after; without those that its labels do not tell of.
     pub born_after: BornAfter,
 }
@@ -138,7 +145,7 @@ pub struct Asked {
     pub cap_drop_all: bool,
     /// `HostConfig.SecurityOpt` holds `no-new-privileges`.
     pub no_new_privs: bool,
-    /// Any of the namespaces is the host's or another container's.
+    /// Any of the namespaces is the host's or another container's, but for the network's that is in [`Observed::joined`].
     pub foreign_namespace: bool,
     /// `HostConfig.RestartPolicy` is `no`.
     pub never_restarts: bool,
@@ -163,6 +170,30 @@ pub struct Listing {
     pub volumes: BTreeSet<VolumeSeen>,
     /// The containers of services that docker compose runs and a phoenix depends on.
     pub dependencies: Vec<DependencySeen>,
+    /// What is beside the project; nothing where no guard has to know.
+    pub beside: Arc<Beside>,
+}
+
+/// What the engine has beside the project, for the guard of the host: nothing that is planned follows from it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Beside {
+    /// All containers, by id; ours are among them.
+    pub containers: BTreeMap<ContainerId, Neighbour>,
+    /// The ids of all networks, by name: two may have one.
+    pub networks: BTreeMap<NetworkName, BTreeSet<String>>,
+}
+
+/// Whose company a container was made for. But for its name and its networks that does not change while it is there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Neighbour {
+    /// Its name, which may change.
+    pub name: String,
+    /// The containers, by name or id, whose namespaces, volumes or links it has when it runs.
+    pub joins: BTreeSet<String>,
+    /// The named volumes that it mounts.
+    pub volumes: BTreeSet<VolumeName>,
+    /// The networks that it is on, or will be when it runs, which may change.
+    pub networks: BTreeSet<NetworkName>,
 }
 
 /// A container of a service that docker compose runs and a phoenix depends on. It is only looked at.
@@ -217,7 +248,7 @@ impl Identity {
             generation: Generation(0),
             spec_hash: definition,
             reach: None,
-            adopted: false,
+            adopted: None,
             born_after: BornAfter::default(),
         }
     }

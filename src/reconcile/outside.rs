@@ -159,7 +159,7 @@ impl World {
 
     fn is_needed(&self, resource: &Resource) -> bool {
         self.services.values().any(|service| match resource {
-            Resource::Network(name) => service.desired.networks.contains(name),
+            Resource::Network(name) => service.desired.all_networks().any(|it| it == name),
             Resource::Volume(name) => service.desired.makes_volumes.contains(name),
         })
     }

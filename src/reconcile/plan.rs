@@ -7,6 +7,8 @@
 //! (`schedule`), who is in rotation (`rotation`), what is remembered (`world`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::depends::Needs;
 use super::replica::Replica;
@@ -56,14 +58,16 @@ impl World {
         let routes = if self.is_adopting(now) {
             None
         } else {
-            Some(self.routes())
+            Some(self.routes(now))
         };
         let wake_at = wake.filter(|at| *at > now);
         Step {
             actions,
             routes,
+            edges: self.edge_orders(),
             targets: self.targets(now),
             files: self.files(),
+            beside: Arc::clone(&self.beside),
             status,
             wake_at,
             finished,
@@ -259,6 +263,10 @@ impl<'a> Planner<'a> {
             self.wake_at(begin);
         }
         for replica in self.world.replicas.values() {
+            if let Some(until) = replica.checks.wait_until() {
+                // It follows from an event alone, and the time may have come since the last one.
+                self.wake_at(until.max(self.now + Duration::from_millis(1)));
+            }
             let Some(service) = self.world.services.get(&replica.name.service) else {
                 continue;
             };

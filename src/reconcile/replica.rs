@@ -3,10 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::checks::Checks;
+use super::cut::Cut;
+use super::glass::Glass;
 use super::taint::Taint;
-use super::{ContainerState, Desired, Kernel, Observed, Reason, Stage, Time, Touch};
+use super::{Action, ContainerState, Desired, Kernel, Observed, Reason, Stage, Time, Touch};
 use crate::spec::{
-    BornAfter, ContainerId, Generation, Policy, Probe, Published, Reach, ReplicaName, SpecHash,
+    BornAfter, ContainerId, Generation, NetworkName, PodPart, Policy, Probe, Published, Reach,
+    ReplicaName, SpecHash,
 };
 
 /// Right after a start, process 1 may still be the container runtime; what the kernel says then is not its last word.
@@ -59,14 +63,20 @@ pub(super) struct Replica {
     /// It got a signal then that phoenixd did not ask for.
     pub(super) signalled: Option<Time>,
     pub(super) routed: Routed,
-    /// phoenixd gave it another name.
-    pub(super) renamed: bool,
     /// When a process was last started in it through the engine, for whomever.
     pub(super) exec_at: Option<Time>,
+    /// Docker's health checks in it, and who may be one.
+    pub(super) checks: Checks,
     /// What was done to it.
     pub(super) touches: Vec<Touch>,
     /// It is not what was started any more, and never comes back.
     pub(super) taint: Option<Taint>,
+    /// It was broken open, which is a taint as well.
+    pub(super) glass: Option<Glass>,
+    /// The edge was told to end its connections.
+    pub(super) cut: Option<Cut>,
+    /// A network that it was last attached to (or taken off) by this supervisor while it ran.
+    pub(super) named: Option<(NetworkName, bool)>,
 }
 
 /// A failed call about one container.
@@ -138,10 +148,13 @@ impl Replica {
             removal_asked: false,
             signalled: None,
             routed: Routed::Never,
-            renamed: false,
             exec_at: None,
+            checks: Checks::default(),
             touches: Vec::new(),
             taint: None,
+            glass: None,
+            cut: None,
+            named: None,
         }
     }
 
@@ -167,11 +180,13 @@ impl Replica {
 
     /// It took the place of a container of docker compose.
     pub(super) fn is_adopted(&self) -> bool {
-        let identity = self
-            .observed
-            .as_ref()
-            .and_then(|observed| observed.identity.as_ref());
-        identity.is_some_and(|identity| identity.adopted)
+        self.takes_name().is_some()
+    }
+
+    /// The name of docker compose's container whose place it took; empty where its label does not say.
+    pub(super) fn takes_name(&self) -> Option<&str> {
+        let identity = self.observed.as_ref()?.identity.as_ref()?;
+        identity.adopted.as_deref()
     }
 
     /// It exists or is about to: it counts against the surge limit.
@@ -179,6 +194,11 @@ impl Replica {
         self.observed
             .as_ref()
             .is_none_or(|observed| observed.state.is_live())
+    }
+
+    /// Its create is under way, whether or not a look has shown it already.
+    pub(super) fn is_being_made(&self) -> bool {
+        self.call == Some(Action::CREATE)
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -209,9 +229,13 @@ impl Replica {
         self.is_running() && self.probe.ready_since.is_some()
     }
 
-    /// When its process began.
+    /// When its process began. That somebody started it again makes it no younger: then it counts when it was made. What
+    /// docker compose made may be started as often as one likes.
     pub(super) fn born_at(&self) -> Option<Time> {
-        self.observed.as_ref().and_then(|observed| observed.started)
+        let observed = self.observed.as_ref()?;
+        let made = observed.second_life.filter(|_| !self.name.is_original());
+        let started = observed.started?;
+        Some(made.map_or(started, |made| made.min(started)))
     }
 
     /// Since when this supervisor could have probed it: its start, or its adoption.
@@ -243,10 +267,13 @@ impl Replica {
             return Some(published.target);
         };
         let exact = |own: &&Published| {
-            (own.host_ip, own.host_port) == (published.host_ip, published.host_port)
+            own.transport == published.transport
+                && (own.host_ip, own.host_port) == (published.host_ip, published.host_port)
         };
         // The same port on another address of the host still means it.
-        let port = |own: &&Published| own.host_port == published.host_port;
+        let port = |own: &&Published| {
+            (own.transport, own.host_port) == (published.transport, published.host_port)
+        };
         let own = reach
             .published
             .iter()
@@ -306,7 +333,9 @@ impl Replica {
         let Some(observed) = &self.observed else {
             return Verified::Pending;
         };
-        let asked = weaknesses_asked(policy, observed);
+        // Whose network that is, is judged with its role.
+        let may_join = self.name.service.is_pod(PodPart::Edge);
+        let asked = weaknesses_asked(policy, observed, may_join);
         if !asked.is_empty() {
             return Verified::Weak(Reason::Weaker { weaknesses: asked });
         }
@@ -337,6 +366,7 @@ impl Replica {
     /// Traffic may go to it (invariant I2).
     pub(super) fn is_in_rotation(&self, desired: &Desired) -> bool {
         self.is_ready()
+            && self.has_names(desired)
             && self.taint.is_none()
             && self.draining.is_none()
             && !self.stop_asked
@@ -361,7 +391,12 @@ impl Replica {
             return Stage::Removing;
         }
         if self.is_tainted() && !self.is_removing() {
-            return Stage::Tainted;
+            let is_open = self.is_behind_glass() && self.has_process() && !self.is_seized();
+            return if is_open {
+                Stage::BrokenGlass
+            } else {
+                Stage::Tainted
+            };
         }
         match self.observed.as_ref().map(|observed| &observed.state) {
             None => Stage::Creating,
@@ -393,7 +428,8 @@ pub(super) fn call_delay(attempts: u32) -> Duration {
 }
 
 /// How what the engine says is weaker than the policy.
-fn weaknesses_asked(policy: &Policy, observed: &Observed) -> Vec<String> {
+/// `may_join`: it may be in another container's network.
+fn weaknesses_asked(policy: &Policy, observed: &Observed, may_join: bool) -> Vec<String> {
     let asked = &observed.asked;
     [
         (asked.privileged, "it is privileged"),
@@ -403,7 +439,10 @@ fn weaknesses_asked(policy: &Policy, observed: &Observed) -> Vec<String> {
             policy.no_new_privs && !asked.no_new_privs,
             "it may gain privileges",
         ),
-        (asked.foreign_namespace, "it shares a namespace"),
+        (
+            asked.foreign_namespace || (observed.joined.is_some() && !may_join),
+            "it shares a namespace",
+        ),
         (!asked.never_restarts, "the engine restarts it"),
         (
             policy.limited && !asked.pids_limited,

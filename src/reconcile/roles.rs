@@ -4,6 +4,7 @@ use super::plan::Planner;
 use super::replica::{Replica, Verified};
 use super::service::Service;
 use super::{ContainerState, Desired, Reason};
+use crate::spec::PodPart;
 
 /// What one replica is to the service now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,9 @@ impl Planner<'_> {
         if let Some(gone) = gone_or_leaving(replica) {
             return gone;
         }
+        if let Some(reason) = self.without_pod(replica) {
+            return Self::role_of_unwanted(replica, reason);
+        }
         let state = replica.observed.as_ref().map(|observed| &observed.state);
         let condemned = self.staleness(replica, service);
         if state == Some(&ContainerState::Created) {
@@ -93,6 +97,9 @@ impl Planner<'_> {
         // An original is of no generation: only its age counts.
         let is_replica = !replica.name.is_original();
         if is_replica && replica.spec_hash != service.desired.spec_hash {
+            if replica.name.service.is_pod(PodPart::Pause) {
+                return Some(Reason::PodChanged);
+            }
             let to = service
                 .generation
                 .as_ref()
@@ -102,11 +109,12 @@ impl Planner<'_> {
                 to,
             });
         }
-        if replica
-            .observed
-            .as_ref()
-            .is_some_and(|observed| is_replica && observed.image != service.desired.image)
-        {
+        if replica.observed.as_ref().is_some_and(|observed| {
+            is_replica
+                    && observed.image != service.desired.image
+                    // What holds the address and only sleeps stays, whichever phoenixd it is of.
+                    && !replica.name.service.is_pod(PodPart::Pause)
+        }) {
             return Some(Reason::ImageMoved);
         }
         match replica.observed.as_ref().map(|observed| &observed.state) {
@@ -121,6 +129,9 @@ impl Planner<'_> {
                 });
             }
             _ => {}
+        }
+        if let Some(reason) = self.handed_over(replica) {
+            return Some(reason);
         }
         let expired = self
             .begins

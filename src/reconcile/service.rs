@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{Adopted, Time};
 use crate::spec::{
-    Dependency, FileDigest, Generation, ImageId, NetworkName, Phoenix, Policy, Probe, Published,
-    STARTING_ESTIMATE, Serial, ServiceName, SpecHash, VolumeName,
+    Dependency, FileDigest, Generation, ImageId, Listen, NetworkName, Phoenix, Policy, Probe,
+    Published, STARTING_ESTIMATE, Serial, ServiceName, SpecHash, VolumeName,
 };
 
 /// How many starts are remembered.
@@ -37,9 +37,13 @@ pub struct Desired {
     pub stop_grace: Duration,
     /// The ports that the edge binds for it.
     pub published: Vec<Published>,
+    /// The ports by which it is reached through its pod; empty where it has none.
+    pub pod: BTreeSet<Listen>,
     /// The networks to be attached to, the first at create.
     pub networks: Vec<NetworkName>,
-    /// Those of them that are the project's own and made when they are not there.
+    /// The one to be attached to only while it is ready: there it has the service's names.
+    pub on_ready: Option<NetworkName>,
+    /// Those of all these that are the project's own and made when they are not there.
     pub makes_networks: BTreeSet<NetworkName>,
     /// The project's own volumes likewise.
     pub makes_volumes: BTreeSet<VolumeName>,
@@ -55,6 +59,10 @@ impl Desired {
     /// The largest number of live replicas.
     pub(super) fn live_limit(&self) -> u32 {
         self.replicas.saturating_add(self.phoenix.surge)
+    }
+
+    pub(super) fn all_networks(&self) -> impl Iterator<Item = &NetworkName> {
+        self.networks.iter().chain(&self.on_ready)
     }
 
     /// How long a replica must have been ready for its end not to count as a failure.

@@ -7,7 +7,8 @@ use super::replica::{Replica, Verified};
 use super::service::Service;
 use super::world::replicas_of;
 use super::{
-    Health, Meddling, RequestId, Stage, Time, Touched, Verdict, WaitingOn, World, schedule,
+    GlassStatus, Health, Meddling, RequestId, Stage, Time, Touched, Verdict, WaitingOn, World,
+    schedule,
 };
 use crate::spec::{ContainerId, Generation, ReplicaName, ServiceName};
 
@@ -63,6 +64,8 @@ pub struct ReplicaStatus {
     pub health: Health,
     /// What was done to it, where that is a taint; fit to be shown.
     pub tainted: Option<String>,
+    /// It is broken open, or was.
+    pub glass: Option<GlassStatus>,
 }
 
 impl ReplicaStatus {
@@ -157,7 +160,11 @@ impl World {
             .services
             .get(&replica.name.service)
             .map(|service| &service.desired);
-        let deadline = self.deadline(replica);
+        let glass = replica.glass_status(now);
+        let deadline = match &glass {
+            Some(glass) => Some(glass.until),
+            None => self.deadline(replica),
+        };
         ReplicaStatus {
             replica: replica.name.clone(),
             container_id: replica.id().cloned(),
@@ -166,7 +173,9 @@ impl World {
             ready: desired.is_some_and(|desired| replica.is_in_rotation(desired)),
             born_at: replica.born_at(),
             deadline,
-            overdue: deadline.is_some_and(|deadline| now > deadline) && replica.is_live(),
+            overdue: deadline.is_some_and(|deadline| now > deadline)
+                && replica.is_live()
+                && replica.glass.is_none(),
             generation: replica.generation,
             verified: desired.and_then(|desired| match replica.verified(desired) {
                 Verified::Strong => Some(true),
@@ -178,7 +187,10 @@ impl World {
                 .observed
                 .as_ref()
                 .map_or(Health::None, |observed| observed.health),
-            tainted: replica.taint.as_ref().map(|taint| taint.touch.words()),
+            tainted: (replica.taint.as_ref())
+                .filter(|_| replica.glass.is_none())
+                .map(|taint| taint.touch.words()),
+            glass,
         }
     }
 
@@ -197,7 +209,9 @@ impl World {
         ServiceStatus {
             wanted: desired.replicas,
             ready: count(&|replica| replica.is_in_rotation(desired)),
-            missing: desired.replicas.saturating_sub(count(&Replica::is_live)),
+            missing: desired.replicas.saturating_sub(count(&|replica| {
+                replica.is_live() && replica.glass.is_none()
+            })),
             generation: service
                 .generation
                 .as_ref()

@@ -2,29 +2,35 @@
 //! recorded, removed by force. It never comes back.
 //!
 //! A pause is the mark that Docker keeps of it: a paused replica that this supervisor did not freeze was frozen by somebody
-//! else, or by a supervisor before it, and is tainted all the same.
+//! else, or by a supervisor before it, and is tainted all the same. What was judged and not frozen yet when its supervisor
+//! was killed stands in the journal, and is told at start (`Event::Remembered`).
 //!
 //! Not here: noticing touches (`daemon`, the witnesses), and the replacement, which is born like every other (`births`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::glass::Glass;
+use super::judge::judge;
 use super::plan::Planner;
 use super::replica::{Replica, Routed};
 use super::service::Service;
+use super::touch::shown;
 use super::{
-    Action, ContainerState, Desired, Door, Entry, Exec, Failure, FailureKind, HealthExec, Intruder,
-    Kernel, Origin, Outcome, Program, Reason, Socket, Subject, Time, Touch, Verdict, WaitingOn,
-    World,
+    Action, ContainerState, Door, Entry, Failure, FailureKind, HealthExec, Outcome, Reason,
+    Subject, Time, Touch, Verdict, WaitingOn, World,
 };
-use crate::spec::{Allow, ContainerId, OnTaint, Probe, ReplicaName};
+use crate::spec::{ContainerId, OnTaint, ReplicaName};
 
 /// What is remembered of the touches of one replica, and of all that are still to be told.
 const REMEMBERED: usize = 64;
+/// How many are kept of containers that were not seen yet: at start all that the engine remembers comes before the listing,
+/// 256 events (moby v28.5.2, `daemon/events`), each of which is one touch at most, and two where its process is asked about.
+const EARLY: usize = 1024;
+/// The same of one that is broken open, where each is somebody's work.
+const REMEMBERED_OPEN: usize = 4096;
 /// How long a touch is told in the status.
 const TOLD: Duration = Duration::from_mins(10);
-/// The longest text of a touch, in characters: a command may be as long as the kernel allows.
-const TEXT: usize = 300;
 /// How often a freeze or a capture is tried while the engine does not answer.
 const ATTEMPTS: u32 = 3;
 /// How long the freeze waits for the edge to take over the table without the replica: what is frozen answers nobody.
@@ -86,24 +92,23 @@ pub(super) struct Taint {
     capture_over: bool,
 }
 
+impl Taint {
+    pub(super) fn new(at: Time, touch: Touch) -> Self {
+        Self {
+            at,
+            touch,
+            freezes: 0,
+            freeze_over: false,
+            captures: 0,
+            capture_over: false,
+        }
+    }
+}
+
 impl Touch {
     /// In words that can be shown: what is not printable is escaped, and what is long is cut.
     pub fn words(&self) -> String {
-        let mut words = String::new();
-        for (count, c) in self.to_string().chars().enumerate() {
-            if count == TEXT {
-                words.push('…');
-                break;
-            }
-            // Also what turns the direction of text around, or cannot be seen.
-            let shown = c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
-            if shown {
-                words.push(c);
-            } else {
-                words.extend(c.escape_default());
-            }
-        }
-        words
+        shown(&self.to_string())
     }
 
     /// Whether another witness told of the same.
@@ -114,8 +119,18 @@ impl Touch {
             (Self::Program(one), Self::Program(other)) => {
                 (one.origin, &one.path) == (other.origin, &other.path)
             }
+            // The engine tells it again.
+            (Self::Recorded(words), other) => *words == other.words(),
             _ => self == other,
         }
+    }
+
+    /// Whether it is what the engine tells of an exec that was known without.
+    fn adds_to(&self, known: &Self) -> bool {
+        let (Self::Exec(told), Self::Exec(known)) = (self, known) else {
+            return false;
+        };
+        told.id == known.id && told.facts.is_some() && known.facts.is_none()
     }
 }
 
@@ -126,7 +141,7 @@ impl World {
             // A stray serves nobody and is removed in any case. Of a create whose answer is still to come nothing is
             // known yet.
             if !self.strays.contains_key(id) && !self.tombstones.contains_key(id) {
-                if self.early.len() == REMEMBERED {
+                if self.early.len() == EARLY {
                     self.early.pop_front();
                 }
                 self.early.push_back((id.clone(), touch));
@@ -136,22 +151,47 @@ impl World {
         if replica.is_past_being_touched(&touch) {
             return false;
         }
-        if is_start_of_process(&touch) {
+        if is_start_of_process(&touch) && !replica.is_known_intruder(&touch) {
             replica.exec_at = Some(now);
         }
+        if replica.is_held_back(now, &touch) {
+            return true;
+        }
         let name = replica.name.clone();
-        let is_known = replica.touches.iter().any(|known| known.is_same(&touch));
-        if is_known || replica.touches.len() >= REMEMBERED {
+        // Of a program in what is broken open each thing that becomes known is recorded.
+        let is_open = replica.glass.is_some();
+        let adds = replica.touches.iter().any(|known| touch.adds_to(known));
+        let same = |known: &Touch| *known == touch || !is_open && !adds && known.is_same(&touch);
+        let remembered = if is_open { REMEMBERED_OPEN } else { REMEMBERED };
+        if replica.touches.iter().any(same) || replica.touches.len() >= remembered {
             return false;
         }
-        let Some(judged) = self.judge_touch(&name, &touch) else {
+        // Of what was judged already this only tells more.
+        let judged = self.judge_touch(&name, &touch);
+        let Some(judged) = judged.map(|judged| if adds { Judged::Report } else { judged }) else {
             return false;
         };
         self.remember_touch(now, &name, id, &touch, judged);
+        // Births go on with the image that was resolved: by its id, since its name leads elsewhere.
+        if let (Touch::ImageMoved(_), Some(service)) =
+            (&touch, self.services.get_mut(&name.service))
+        {
+            service.image_moved = true;
+        }
         if judged == Judged::Taint {
             self.taint(now, &name, touch);
         }
         true
+    }
+
+    /// It is seen for the first time by this supervisor, and one before has judged it tainted.
+    pub(super) fn tainted_before(&mut self, now: Time, id: &ContainerId) {
+        if let Some(words) = self.remembered.remove(id) {
+            if let Some(name) = self.replica_of(id).map(|replica| replica.name.clone()) {
+                self.glass_ended_before(now, &name);
+            }
+            self.touched(now, id, Touch::Recorded(words));
+        }
     }
 
     /// What came before the container itself was seen.
@@ -166,7 +206,7 @@ impl World {
         }
     }
 
-    fn remember_touch(
+    pub(super) fn remember_touch(
         &mut self,
         now: Time,
         name: &ReplicaName,
@@ -196,10 +236,12 @@ impl World {
     fn judge_touch(&self, name: &ReplicaName, touch: &Touch) -> Option<Judged> {
         let replica = self.replicas.get(name)?;
         let desired = self.services.get(&name.service).map(|it| &it.desired);
-        let judged = judge(replica, desired, touch)?;
+        let judged = judge(replica, desired, &self.project, touch)?;
         let on_taint = desired.map_or(OnTaint::Replace, |desired| desired.phoenix.on_taint);
         // What docker compose made is held to nothing that it was not made with.
-        if on_taint == OnTaint::Report || name.is_original() {
+        // What was judged stays so, whatever the file says since.
+        let is_reported = on_taint == OnTaint::Report || replica.glass.is_some();
+        if name.is_original() || is_reported && !matches!(touch, Touch::Recorded(_)) {
             return Some(Judged::Report);
         }
         Some(judged)
@@ -220,14 +262,7 @@ impl World {
         };
         replica.condemned = Some(reason);
         replica.retry = None;
-        replica.taint = Some(Taint {
-            at: now,
-            touch,
-            freezes: 0,
-            freeze_over: false,
-            captures: 0,
-            capture_over: false,
-        });
+        replica.taint = Some(Taint::new(now, touch));
         let was_leaving = replica.is_leaving();
         // One that a supervisor before this one made is no newborn.
         let proven = !replica.made_here
@@ -252,20 +287,16 @@ impl World {
             return;
         };
         let id = observed.id.clone();
-        let is_units = replica.is_adopted()
-            || name.is_original()
-            || (self.services.get(&name.service)).is_some_and(|it| it.desired.adopted.is_some());
-        let is_renamed = !is_units && observed.name != name.container_name(&self.project);
         let is_frozen = observed.state == ContainerState::Paused;
         let is_moved = replica.is_running()
-            && ran_on.is_some_and(|before| !before.iter().eq(observed.networks.keys()));
-        let doors = [
-            (is_renamed, Door::Rename),
-            (is_frozen, Door::Pause),
-            (is_moved, Door::Network),
-        ];
-        for (_, door) in doors.into_iter().filter(|(is, _)| *is) {
-            self.touched(now, &id, Touch::Door(door));
+            && ran_on.is_some_and(|before| self.is_moved(now, replica, &before));
+        // Whether that name is its own is judged as with every other touch.
+        let named = Some(Touch::Renamed(observed.name.clone()));
+        let frozen = is_frozen.then_some(Touch::Door(Door::Pause));
+        let moved = is_moved.then_some(Touch::Door(Door::Network));
+        let restarted = observed.second_life.map(|_| Touch::Door(Door::Restart));
+        for touch in [named, frozen, moved, restarted].into_iter().flatten() {
+            self.touched(now, &id, touch);
         }
     }
 
@@ -317,7 +348,14 @@ impl Replica {
     /// Why it is to go, where it is tainted.
     pub(super) fn tainted_because(&self) -> Option<Reason> {
         let touch = self.taint.as_ref()?.touch.clone();
-        Some(Reason::Tainted { touch })
+        let glass = self.glass.as_ref().map(Glass::because);
+        Some(glass.unwrap_or(Reason::Tainted { touch }))
+    }
+
+    /// A process that was told before: what is there is told again and again.
+    fn is_known_intruder(&self, touch: &Touch) -> bool {
+        let is_same = |known: &Touch| known.is_same(touch);
+        matches!(touch, Touch::Intruder(_)) && self.touches.iter().any(is_same)
     }
 
     /// Its evidence is there and it is taken down, or its process has ended: what changes in its layer now is that.
@@ -328,7 +366,9 @@ impl Replica {
                 ContainerState::Running | ContainerState::Paused
             )
         });
-        self.is_captured() || (!runs && matches!(touch, Touch::Changed(_)))
+        // What the pause before was for.
+        let is_why = matches!(touch, Touch::Door(Door::Commit));
+        self.is_captured() && !is_why || (!runs && matches!(touch, Touch::Changed(_)))
     }
 
     /// Its evidence is there, or cannot be had.
@@ -347,20 +387,20 @@ impl Replica {
         self.exec_at.is_some_and(|at| now.since(at) < EXEC_BEGINS)
     }
 
-    /// phoenixd began to freeze it.
-    fn is_frozen_by_us(&self) -> bool {
-        self.taint.as_ref().is_some_and(|taint| taint.freezes > 0)
+    /// Its way out has begun.
+    pub(super) fn is_seized(&self) -> bool {
+        let began = |taint: &Taint| taint.freezes > 0 || taint.captures > 0;
+        self.taint.as_ref().is_some_and(began) || self.stop_asked
     }
 
-    /// The bounding set that it was born with, where it could be read.
-    fn bounding(&self) -> Option<u64> {
-        match self.observed.as_ref()?.kernel {
-            Kernel::Read { facts, .. } => Some(facts.cap_bounding),
-            Kernel::NotRunning | Kernel::Unavailable => None,
-        }
+    /// phoenixd began to freeze it, or a supervisor before this one has judged it tainted: then it froze it.
+    pub(super) fn is_frozen_by_us(&self) -> bool {
+        let is_ours =
+            |taint: &Taint| taint.freezes > 0 || matches!(taint.touch, Touch::Recorded(_));
+        self.taint.as_ref().is_some_and(is_ours)
     }
 
-    fn health_exec(&self) -> Option<&HealthExec> {
+    pub(super) fn health_exec(&self) -> Option<&HealthExec> {
         self.observed.as_ref()?.health_exec.as_ref()
     }
 }
@@ -376,10 +416,12 @@ impl Planner<'_> {
         let (Some(taint), Some(observed)) = (&replica.taint, &replica.observed) else {
             return Verdict::Wait(WaitingOn::Listing);
         };
+        if let Some(verdict) = self.behind_glass(replica, &subject) {
+            return verdict;
+        }
         let (name, id) = (replica.name.clone(), subject.id.clone());
-        let reason = Reason::Tainted {
-            touch: taint.touch.clone(),
-        };
+        let touch = taint.touch.clone();
+        let reason = (replica.tainted_because()).unwrap_or(Reason::Tainted { touch });
         let capture = Action::Capture {
             replica: name.clone(),
             id: id.clone(),
@@ -430,14 +472,15 @@ impl Planner<'_> {
         taint: &Taint,
         service: Option<&Service>,
     ) -> Option<WaitingOn> {
-        let until = taint.at + FREEZE_WAITS;
+        let since = replica.glass.as_ref().map_or(taint.at, Glass::ends);
+        let until = since + FREEZE_WAITS;
         if self.edge_may_send(replica, service) && until > self.now {
             let on = "the edge to confirm the switch";
             return Some(WaitingOn::Freeze { on, until });
         }
         let until = replica.exec_at? + EXEC_BEGINS;
         let on = "a process that was started in it to have begun";
-        (until > self.now && until <= taint.at + FREEZE_GIVES_UP)
+        (until > self.now && until <= since + FREEZE_GIVES_UP)
             .then_some(WaitingOn::Freeze { on, until })
     }
 
@@ -445,7 +488,7 @@ impl Planner<'_> {
         match replica.routed {
             Routed::Never => false,
             Routed::In => service.is_some(),
-            Routed::Out { epoch } => self.world.edge.epoch < epoch,
+            Routed::Out { epoch } => !self.world.edges_have(replica, epoch),
         }
     }
 }
@@ -456,135 +499,15 @@ fn is_start_of_process(touch: &Touch) -> bool {
         Touch::Exec(exec) => exec.facts.is_none(),
         Touch::Intruder(intruder) => intruder.how == Entry::Shim,
         Touch::Door(_)
+        | Touch::Renamed(_)
+        | Touch::ExecEnded { .. }
         | Touch::Program(_)
         | Touch::Changed(_)
         | Touch::Listens(_)
         | Touch::Connected(_)
         | Touch::Privileges(_)
         | Touch::OutOfMemory
-        | Touch::ImageMoved => false,
+        | Touch::ImageMoved(_)
+        | Touch::Recorded(_) => false,
     }
-}
-
-/// Whether a touch is a taint; `None` for what is as it should be.
-fn judge(replica: &Replica, desired: Option<&Desired>, touch: &Touch) -> Option<Judged> {
-    match touch {
-        Touch::Exec(exec) => judge_exec(replica.health_exec(), exec),
-        Touch::Door(Door::Pause) if replica.is_frozen_by_us() => None,
-        Touch::Door(Door::Rename) if replica.renamed => None,
-        Touch::Intruder(intruder)
-            if is_probe_at_work(replica.health_exec(), replica.bounding(), intruder) =>
-        {
-            None
-        }
-        // A root that the file leaves writable is there to be written to.
-        Touch::Changed(_) => desired
-            .is_none_or(|desired| desired.policy.read_only)
-            .then_some(Judged::Taint),
-        Touch::Listens(socket) => judge_socket(desired?, listens(desired?, socket)),
-        Touch::Connected(socket) => judge_socket(desired?, connects(desired?, socket)),
-        // Nothing was done to the replica: it is still of the image that it was started from.
-        Touch::ImageMoved => Some(Judged::Report),
-        Touch::Program(program) => Some(judge_program(desired, program)),
-        Touch::Door(_) | Touch::Intruder(_) | Touch::Privileges(_) | Touch::OutOfMemory => {
-            Some(Judged::Taint)
-        }
-    }
-}
-
-/// What the operator let it write to may hold programs of the operator's, which nobody here can tell from others.
-fn judge_program(desired: Option<&Desired>, program: &Program) -> Judged {
-    let is_read_only = desired.is_none_or(|desired| desired.policy.read_only);
-    let may_run_from_tmpfs =
-        desired.is_some_and(|desired| desired.phoenix.allow.contains(&Allow::TmpfsExec));
-    match program.origin {
-        Origin::Volume => Judged::Report,
-        Origin::Mount if may_run_from_tmpfs => Judged::Report,
-        Origin::Layer if !is_read_only => Judged::Report,
-        Origin::Memory | Origin::Removed | Origin::Mount | Origin::Layer => Judged::Taint,
-    }
-}
-
-/// Docker runs a health check as an exec, which nothing but its facts tells from anybody else's (moby v28.5.2,
-/// `daemon/health.go`). With the same command they follow the event; until then nothing is concluded.
-fn judge_exec(probe: Option<&HealthExec>, exec: &Exec) -> Option<Judged> {
-    let Some(probe) = probe.filter(|probe| exec.command == probe.arguments.join(" ")) else {
-        return Some(Judged::Taint);
-    };
-    let facts = exec.facts.as_ref()?;
-    let same = facts.arguments == probe.arguments && facts.user == probe.user;
-    (!same || facts.privileged || facts.tty || facts.stdin).then_some(Judged::Taint)
-}
-
-/// A process of Docker's own health check: the check's command, its interpreter with it, what its shell turned into, or
-/// the runtime that is about to become it.
-fn is_probe_at_work(
-    probe: Option<&HealthExec>,
-    own_bounding: Option<u64>,
-    intruder: &Intruder,
-) -> bool {
-    let Some(probe) = probe.filter(|_| intruder.how == Entry::Shim) else {
-        return false;
-    };
-    let has_more = |bounding: u64| own_bounding.is_some_and(|own| bounding & !own != 0);
-    if intruder.terminal == Some(true) || intruder.cap_bounding.is_some_and(has_more) {
-        return false;
-    }
-    if intruder.arguments == probe.arguments {
-        return true;
-    }
-    let whole = probe.arguments.join(" ");
-    let program = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
-    let own = program(intruder.command.split(' ').next().unwrap_or_default());
-    let script = probe
-        .arguments
-        .last()
-        .filter(|_| probe.shell)
-        .map(String::as_str)
-        .unwrap_or_default();
-    let mut words = script.split(|c: char| c.is_whitespace() || "|&;()\"'`".contains(c));
-    intruder.command == whole
-        || intruder.command.ends_with(&format!(" {whole}"))
-        || words.any(|word| !word.is_empty() && program(word) == own)
-        || intruder.command == "runc init"
-}
-
-fn judge_socket(desired: &Desired, declared: Option<bool>) -> Option<Judged> {
-    if declared? {
-        return None;
-    }
-    Some(if desired.phoenix.network.enforce {
-        Judged::Taint
-    } else {
-        Judged::Report
-    })
-}
-
-/// Whether the file declares that it listens there; `None` where it declares nothing of the kind.
-fn listens(desired: &Desired, socket: &Socket) -> Option<bool> {
-    let declared = desired.phoenix.network.listen.as_ref()?;
-    let (transport, port) = (socket.transport, socket.address.port());
-    let probed = match &desired.probe {
-        Probe::Http { port, .. } | Probe::Tcp { port } => Some(*port),
-        Probe::Docker | Probe::Running => None,
-    };
-    let targets = desired.published.iter().map(|published| published.target);
-    let implied =
-        transport == crate::spec::Transport::Tcp && targets.chain(probed).any(|own| own == port);
-    // What only the container itself reaches leads nobody in; Docker's own name server is such a one.
-    let is_inside = socket.address.ip().to_canonical().is_loopback();
-    let is_declared = declared
-        .iter()
-        .any(|listen| (listen.transport, listen.port) == (transport, port));
-    Some(implied || is_inside || is_declared)
-}
-
-/// The same for a peer.
-fn connects(desired: &Desired, socket: &Socket) -> Option<bool> {
-    let declared = desired.phoenix.network.connect.as_ref()?;
-    let (ip, port) = (socket.address.ip(), socket.address.port());
-    let is_declared = declared
-        .iter()
-        .any(|peers| peers.contain(socket.transport, ip, port));
-    Some(is_declared || ip.to_canonical().is_loopback())
 }

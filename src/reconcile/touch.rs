@@ -9,13 +9,25 @@ use std::net::SocketAddr;
 use crate::spec::ContainerId;
 pub use crate::spec::Transport;
 
+/// The longest text of a touch, in characters: a command may be as long as the kernel allows.
+const TEXT: usize = 300;
+
 /// Something that was done to a container or in it. Texts in it are hostile: whoever shows them escapes them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Touch {
     /// A process was started in it through the engine.
     Exec(Exec),
+    /// That process ended.
+    ExecEnded {
+        /// The engine's id of it.
+        id: String,
+        /// Its exit code, where the engine told it.
+        code: Option<i64>,
+    },
     /// Something else was done to it through the engine.
     Door(Door),
+    /// It was given this name, by whomever.
+    Renamed(String),
     /// A process runs in its namespaces that its process 1 did not start.
     Intruder(Intruder),
     /// A process of it runs a program that is not of its image.
@@ -30,8 +42,10 @@ pub enum Touch {
     Privileges(String),
     /// The kernel killed a process of it for memory.
     OutOfMemory,
-    /// The tag of its image names another image now.
-    ImageMoved,
+    /// This tag, by which its file names its image, names another image now.
+    ImageMoved(String),
+    /// A supervisor before this one has judged it tainted, as the journal says: by what, in its words.
+    Recorded(String),
 }
 
 /// A process started through the engine, as `GET /exec/ID/json` tells of it (moby v20.10.24 to v28.5.2).
@@ -39,10 +53,20 @@ pub enum Touch {
 pub struct Exec {
     /// The engine's id of it.
     pub id: String,
-    /// Program and arguments, as the event tells them: joined by spaces.
+    /// Program and arguments, as the event tells them: joined by spaces, and not more than [`Self::COMMAND_BYTES`] of them.
     pub command: String,
     /// What else is known; `None` when the engine does not know it any more.
     pub facts: Option<ExecFacts>,
+}
+
+impl Exec {
+    /// As much of a command as is kept.
+    pub const COMMAND_BYTES: usize = 4000;
+
+    /// Whether more of it may have been told than was kept: a cut never goes through a character.
+    pub fn may_be_cut(&self) -> bool {
+        self.command.len() + 4 > Self::COMMAND_BYTES
+    }
 }
 
 /// How it was started.
@@ -75,14 +99,18 @@ pub enum Door {
     Commit,
     /// `update`: its limits were changed.
     Update,
-    /// `rename`, by somebody else than phoenixd.
-    Rename,
     /// `pause` or `unpause`, by somebody else than phoenixd.
     Pause,
     /// `checkpoint`: its memory was written out.
     Checkpoint,
     /// A network was connected or disconnected by somebody else than phoenixd.
     Network,
+    /// It had ended, and was started again: `restart`, or `stop` and `start`.
+    Restart,
+    /// `phoenixd break-glass`.
+    Glass,
+    /// `phoenixd break-glass --end`.
+    GlassEnd,
 }
 
 /// A process in the container's namespaces that its process 1 did not start.
@@ -94,7 +122,7 @@ pub struct Intruder {
     pub how: Entry,
     /// Its command line, arguments joined by spaces, as far as it could be read.
     pub command: String,
-    /// The same, one by one: what a health check is compared with.
+    /// The same, one by one, as its runtime was told to start it; none where that was not seen.
     pub arguments: Vec<String>,
     /// As which user, as the host counts it; `None` where it could not be read.
     pub uid: Option<u32>,
@@ -111,6 +139,11 @@ pub enum Entry {
     Shim,
     /// Its cgroup is not the container's: `nsenter`, or a container that joined the namespaces.
     OtherCgroup {
+        /// Whose cgroup it is in, when that is a container's.
+        container: Option<ContainerId>,
+    },
+    /// The same, in nothing but the network that the containers of a pod share.
+    Network {
         /// Whose cgroup it is in, when that is a container's.
         container: Option<ContainerId>,
     },
@@ -154,8 +187,19 @@ pub struct Socket {
 impl fmt::Display for Touch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exec(exec) => write!(f, "exec of `{}`", exec.command),
+            Self::Exec(exec) => {
+                write!(f, "exec of `{}`", exec.command)?;
+                exec.facts.iter().try_for_each(|facts| write!(f, "{facts}"))
+            }
+            Self::ExecEnded { id, code } => {
+                let id = id.get(..12).unwrap_or(id);
+                match code {
+                    Some(code) => write!(f, "exec {id} ended with code {code}"),
+                    None => write!(f, "exec {id} ended"),
+                }
+            }
             Self::Door(door) => write!(f, "{door}"),
+            Self::Renamed(name) => write!(f, "rename to `{name}`"),
             Self::Intruder(intruder) => write!(
                 f,
                 "process {} (`{}`) {}",
@@ -172,8 +216,26 @@ impl fmt::Display for Touch {
             Self::Connected(socket) => write!(f, "it is connected to {socket}"),
             Self::Privileges(what) => write!(f, "a process has more privileges: {what}"),
             Self::OutOfMemory => f.write_str("a process was killed for memory"),
-            Self::ImageMoved => f.write_str("its image's tag names another image"),
+            Self::ImageMoved(tag) => write!(f, "its image's tag `{tag}` names another image"),
+            Self::Recorded(words) => write!(f, "{words}, as the journal says"),
         }
+    }
+}
+
+/// Behind the command: as whom, and with what.
+impl fmt::Display for ExecFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.user.as_str() {
+            "" => f.write_str(" as its own user")?,
+            user => write!(f, " as `{user}`")?,
+        }
+        let with = [
+            (self.privileged, ", with all capabilities"),
+            (self.tty, ", with a terminal"),
+            (self.stdin, ", with input"),
+        ];
+        let mut with = with.into_iter().filter(|(is, _)| *is);
+        with.try_for_each(|(_, what)| f.write_str(what))
     }
 }
 
@@ -186,10 +248,13 @@ impl fmt::Display for Door {
             Self::Export => "export of its file system",
             Self::Commit => "commit to an image",
             Self::Update => "update of its limits",
-            Self::Rename => "rename",
-            Self::Pause => "pause",
+            // Of that of a commit is told only when it is done, if the replica is there by then.
+            Self::Pause => "pause, as `docker commit` does as well",
             Self::Checkpoint => "checkpoint",
             Self::Network => "change of its networks",
+            Self::Restart => "restart",
+            Self::Glass => "break-glass",
+            Self::GlassEnd => "break-glass was ended before its time",
         })
     }
 }
@@ -199,6 +264,10 @@ impl fmt::Display for Entry {
         match self {
             Self::Shim => f.write_str("was started in it from outside"),
             Self::OtherCgroup { container: None } => f.write_str("entered its namespaces"),
+            Self::Network { container: None } => f.write_str("entered its pod's network"),
+            Self::Network {
+                container: Some(id),
+            } => write!(f, "entered its pod's network from container {}", id.short()),
             Self::OtherCgroup {
                 container: Some(id),
             } => write!(f, "of container {} is in its namespaces", id.short()),
@@ -222,4 +291,24 @@ impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.transport)
     }
+}
+
+/// A text that can be shown: what is not printable is escaped, and what is long is cut.
+pub(super) fn shown(text: &str) -> String {
+    let mut words = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == TEXT {
+            words.push('…');
+            break;
+        }
+        // Also what turns the direction of text around, or cannot be seen.
+        let is_unseen = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+        let shown = c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() && !is_unseen;
+        if shown {
+            words.push(c);
+        } else {
+            words.extend(c.escape_default());
+        }
+    }
+    words
 }

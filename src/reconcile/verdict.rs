@@ -19,6 +19,7 @@ pub enum Verdict {
 }
 
 const REMOVED: &str = "somebody removed it";
+const OTHER_MODE: &str = "`phoenixd adopt` supervises what docker compose made, `phoenixd up` what a file says: this one is the other's";
 
 /// What a replica, or a service that lacks one, waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,6 +106,13 @@ pub enum WaitingOn {
     },
     /// The edge's word that it sends nothing more to it.
     Edge,
+    /// The proxies, which nobody can ask: they have this long to learn of those that stay.
+    Proxies {
+        /// It is stopped then.
+        until: Time,
+    },
+    /// The container whose network it is to join.
+    Pod,
     /// The moment in which a tainted replica can be frozen.
     Freeze {
         /// What has to be over.
@@ -112,11 +120,25 @@ pub enum WaitingOn {
         /// It is over by then.
         until: Time,
     },
+    /// The end of the time for which it is broken open.
+    Glass {
+        /// That.
+        until: Time,
+        /// Why it is, fit to be shown; `None` where a supervisor before this one was told.
+        reason: Option<String>,
+    },
     /// Its connections.
     Connections {
         /// How many are open.
         open: u64,
         /// It is stopped by then in any case.
+        until: Time,
+    },
+    /// The edge to end what its drain left open.
+    Cut {
+        /// How many are open.
+        open: u64,
+        /// It is stopped then if the edge has not said so.
         until: Time,
     },
     /// The one before it to be gone: both have its name, or what only one can hold.
@@ -185,6 +207,8 @@ pub enum Stage {
     Unready,
     /// Something was done to it: out of rotation, frozen, recorded, and then removed.
     Tainted,
+    /// Out of rotation, and somebody may get into it for a while.
+    BrokenGlass,
     /// Out of rotation, its connections may end.
     Draining,
     /// Its process is being ended.
@@ -206,6 +230,7 @@ impl Stage {
             Self::Ready => "ready",
             Self::Unready => "unready",
             Self::Tainted => "tainted",
+            Self::BrokenGlass => "broken-glass",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
             Self::Exited => "exited",
@@ -223,7 +248,7 @@ impl WaitingOn {
             Self::Listing => "the outcome of a call is unknown until the next listing".to_owned(),
             Self::Engine { error } => format!("the engine does not answer: {error}"),
             Self::Resources { names } => format!("{names} being made"),
-            Self::Dependency { .. } => self.describe_dependency(Some(now)),
+            Self::Dependency { .. } | Self::Glass { .. } => self.describe_long(Some(now)),
             Self::Dependents { names } => format!("{} to be gone", quoted(names)),
             Self::Externals { names } => format!("external {names} to exist again: {REMOVED}"),
             Self::Probe {
@@ -253,19 +278,19 @@ impl WaitingOn {
             Self::Journal { error } => format!("the journal, which cannot be written: {error}"),
             Self::Birth { replica } => format!("{replica} to be ready"),
             Self::Edge => "the edge to confirm the switch".to_owned(),
-            Self::Freeze { on, until } => format!("{on}, {} left", left(until)),
-            Self::Connections { open: 1, until } => {
-                format!("1 open connection, {} left", left(until))
+            Self::Proxies { until } => {
+                format!("proxies to learn of those that stay, {} left", left(until))
             }
-            Self::Connections { open, until } => {
-                format!("{open} open connections, {} left", left(until))
+            Self::Pod => "the pause container of its pod".to_owned(),
+            Self::Freeze { on, until } => format!("{on}, {} left", left(until)),
+            Self::Connections { open, until } => connections(*open, &left(until)),
+            Self::Cut { open, until } => {
+                format!("the edge to cut {}", connections(*open, &left(until)))
             }
             Self::Place { replica } => format!("{replica} to be gone, whose place it takes"),
             Self::Supervisor => "the next supervisor: this one ends".to_owned(),
             Self::Adoption { why } => format!("adoption stopped: {why}"),
-            Self::OtherMode => {
-                "`phoenixd adopt` supervises what docker compose made, `phoenixd up` what a file says: this one is the other's".to_owned()
-            }
+            Self::OtherMode => OTHER_MODE.to_owned(),
             Self::Surge { limit } => format!("at most {limit} replicas at once"),
             Self::Parallel { limit } => format!("at most {limit} births at once"),
             Self::Backoff {
@@ -301,10 +326,16 @@ impl WaitingOn {
 
     /// What a dependency that is waited for is, without times: the same as long as nothing about it changes.
     pub fn dependency(&self) -> Option<String> {
-        matches!(self, Self::Dependency { .. }).then(|| self.describe_dependency(None))
+        matches!(self, Self::Dependency { .. }).then(|| self.describe_long(None))
     }
 
-    fn describe_dependency(&self, now: Option<Time>) -> String {
+    /// A dependency, and what is broken open.
+    fn describe_long(&self, now: Option<Time>) -> String {
+        if let (Self::Glass { until, reason }, Some(now)) = (self, now) {
+            let reason = reason.as_deref().unwrap_or("see `phoenixd events`");
+            let left = short(until.since(now));
+            return format!("the end of its break-glass, {left} left: {reason}");
+        }
         let Self::Dependency {
             dependency,
             run_by,
@@ -348,7 +379,10 @@ impl WaitingOn {
             Self::Probe { until, .. }
             | Self::MinReady { until }
             | Self::Freeze { until, .. }
+            | Self::Glass { until, .. }
             | Self::Connections { until, .. }
+            | Self::Proxies { until }
+            | Self::Cut { until, .. }
             | Self::Backoff { until, .. }
             | Self::Retry { until, .. } => Some(*until),
             Self::Replacement { on, .. } => on.as_ref().and_then(|on| on.until()),
@@ -363,6 +397,7 @@ impl WaitingOn {
             | Self::Kernel
             | Self::Birth { .. }
             | Self::Edge
+            | Self::Pod
             | Self::Place { .. }
             | Self::Adoption { .. }
             | Self::Supervisor
@@ -391,5 +426,12 @@ fn short(span: Duration) -> String {
         format!("{:.1} s", span.as_secs_f64())
     } else {
         humantime::format_duration(Duration::from_secs(span.as_secs())).to_string()
+    }
+}
+
+fn connections(open: u64, left: &str) -> String {
+    match open {
+        1 => format!("1 open connection, {left} left"),
+        more => format!("{more} open connections, {left} left"),
     }
 }

@@ -51,6 +51,9 @@ impl Planner<'_> {
             id: id.clone(),
             replica: Some(name.clone()),
         };
+        if let Some(naming) = self.naming(replica, role, service, &id) {
+            return self.unless_it_just_failed(replica, naming);
+        }
         let look = Action::Look {
             replica: name.clone(),
             id: id.clone(),
@@ -82,6 +85,11 @@ impl Planner<'_> {
                 self.live(replica, role, service, look)
             }),
         };
+        self.unless_it_just_failed(replica, act)
+    }
+
+    /// A failed call about the replica is repeated a little later each time.
+    fn unless_it_just_failed(&self, replica: &Replica, act: Verdict) -> Verdict {
         match (&act, &replica.retry) {
             (Verdict::Act(action, _), Some(retry))
                 if retry.until > self.now && !matches!(action, Action::Drain { .. }) =>
@@ -104,19 +112,21 @@ impl Planner<'_> {
         };
         match replica.routed {
             Routed::In => return Verdict::Wait(WaitingOn::Edge),
-            Routed::Out { epoch } if self.world.edge.epoch < epoch => {
+            Routed::Out { epoch } if !self.world.edges_have(replica, epoch) => {
                 return Verdict::Wait(WaitingOn::Edge);
             }
             Routed::Out { .. } | Routed::Never => {}
         }
-        let open = replica
-            .id()
-            .and_then(|id| self.world.edge.open.get(id))
-            .copied()
-            .unwrap_or(0);
+        let open = self.world.open_through(replica);
         let until = since + service.map_or(Duration::ZERO, |service| service.desired.phoenix.drain);
         if open > 0 && until > self.now {
             return Verdict::Wait(WaitingOn::Connections { open, until });
+        }
+        if let Some(until) = self.named_beside_others(replica, service) {
+            return Verdict::Wait(WaitingOn::Proxies { until });
+        }
+        if let Some(verdict) = self.breaks_open(replica, &because) {
+            return verdict;
         }
         Verdict::Act(
             stop,
@@ -226,6 +236,6 @@ pub(super) fn look_pace(
     match replica.probe_asked(desired) {
         Probe::Docker => Some(rotation::pace(replica, desired, now).0.max(PACE_INSPECT)),
         Probe::Running if !replica.is_ready() => Some(rotation::pace(replica, desired, now).0),
-        Probe::Running | Probe::Http { .. } | Probe::Tcp { .. } => None,
+        Probe::Running | Probe::Edge | Probe::Http { .. } | Probe::Tcp { .. } => None,
     }
 }

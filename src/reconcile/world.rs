@@ -3,16 +3,18 @@
 //! Not here: any decision. What follows from the world is in `plan`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use super::glass::failure_of;
 use super::outside::Existing;
 use super::replica::{Replica, Routed};
 use super::requests::Request;
 use super::rotation;
 use super::service::Service;
 use super::{
-    Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Failure,
-    FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject, Time, Touch,
-    Touched,
+    Action, Beside, Command, ContainerState, DependencySeen, Desired, EdgeReport, EdgeSaid, Event,
+    Failure, FailureKind, Limits, Meddling, Outcome, Reason, RequestId, Routes, Sight, Subject,
+    Time, Touch, Touched,
 };
 use crate::spec::{
     ContainerId, NetworkName, ProjectName, ReplicaName, Serial, ServiceName, VolumeName,
@@ -49,18 +51,26 @@ pub struct World {
     pub(super) touch_number: u64,
     /// What was done to containers that were not seen yet.
     pub(super) early: VecDeque<(ContainerId, Touch)>,
+    /// What supervisors before this one have judged tainted, and was not seen yet.
+    pub(super) remembered: BTreeMap<ContainerId, String>,
     pub(super) engine: EngineState,
     /// Why the journal cannot be written, if it cannot.
     pub(super) journal_error: Option<String>,
     /// The engine was listed at least once.
     pub(super) listed: bool,
     pub(super) edge: EdgeReport,
+    /// What the edges in pods said last, by container.
+    pub(super) edges: BTreeMap<ContainerId, EdgeSaid>,
+    /// Those of them that did not answer when they were asked last.
+    pub(super) mute: BTreeSet<ContainerId>,
     pub(super) down: Option<Down>,
     /// This supervisor ends.
     pub(super) leaving: bool,
     pub(super) requests: BTreeMap<RequestId, Request>,
     /// Units of docker compose that are left as they are, and why.
     pub(super) refused: BTreeMap<ServiceName, String>,
+    /// What is beside the project, as it was listed.
+    pub(super) beside: Arc<Beside>,
 }
 
 /// A network or volume that is made or removed.
@@ -115,14 +125,18 @@ impl World {
             touches: VecDeque::new(),
             touch_number: 0,
             early: VecDeque::new(),
+            remembered: BTreeMap::new(),
             engine: EngineState::Unlisted,
             journal_error: None,
             listed: false,
             edge: EdgeReport::default(),
+            edges: BTreeMap::new(),
+            mute: BTreeSet::new(),
             down: None,
             leaving: false,
             requests: BTreeMap::new(),
             refused: BTreeMap::new(),
+            beside: Arc::default(),
         }
     }
 
@@ -173,12 +187,12 @@ impl World {
                     return false;
                 }
             }
+            Event::Remembered(taints) => self.remembered = taints,
             Event::Unreachable { error } => self.engine = EngineState::Unreachable(error),
             Event::Journal { error } => {
-                if self.journal_error == error {
+                if !self.journal_is(error) {
                     return false;
                 }
-                self.journal_error = error;
             }
             Event::Probed {
                 asked_at,
@@ -189,29 +203,32 @@ impl World {
                     return false;
                 }
             }
-            Event::Published { epoch, routes } => self.published(epoch, &routes),
+            Event::Published { epoch, routes } => self.published(now, epoch, &routes),
             Event::Edge(report) => {
-                self.edge = report;
-                // Counts matter only to who drains.
-                if self
-                    .replicas
-                    .values()
-                    .all(|replica| replica.draining.is_none())
-                {
+                if !self.edge_reported(report) {
                     return false;
                 }
             }
-            Event::Command(command) => self.command(command),
+            Event::EdgeOf { id, said } => {
+                if !self.edge_said(now, &id, said) {
+                    return false;
+                }
+            }
+            Event::Woken => self.settle_checks(now),
+            Event::Command(command) => self.command(now, command),
             Event::Began { action, reason } => self.began(now, &action, reason),
             Event::Ended { action, outcome } => self.ended(now, &action, outcome),
         }
+        self.settle_glass(now);
         self.settle_requests();
         true
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, now: Time, command: Command) {
         match command {
             Command::Recycle { request, services } => self.recycle(request, &services),
+            Command::BreakGlass { request, asked } => self.break_glass(request, asked),
+            Command::EndGlass { request, service } => self.end_glass(now, request, &service),
             Command::Leave => self.leaving = true,
             Command::Down { volumes } => {
                 self.down = Some(Down { volumes });
@@ -256,7 +273,8 @@ impl World {
         }
     }
 
-    fn published(&mut self, epoch: u64, routes: &Routes) {
+    fn published(&mut self, now: Time, epoch: u64, routes: &Routes) {
+        self.cut_published(now, epoch, routes);
         self.published = Some(epoch);
         for replica in self.replicas.values_mut() {
             let is_in = replica
@@ -284,6 +302,7 @@ impl World {
                 spec_hash,
                 image: _,
                 born_after: _,
+                joins: _,
             } => {
                 self.condemn_replaced(&reason);
                 let mut replica = Replica::new(name.clone(), *generation, spec_hash.clone(), now);
@@ -301,6 +320,7 @@ impl World {
                 }
             }
             Action::Connect { .. }
+            | Action::Disconnect { .. }
             | Action::Start { .. }
             | Action::Compare { .. }
             | Action::Rename { .. }
@@ -311,6 +331,8 @@ impl World {
             | Action::Stop { .. }
             | Action::Remove { .. } => {
                 self.seizure_began(action);
+                self.naming_began(action);
+                self.glass_began(now, action, &reason);
                 let is_destruction = matches!(action, Action::Destroy { .. });
                 let is_stop = matches!(action, Action::Stop { .. });
                 let is_removal = matches!(action, Action::Remove { .. }) || is_destruction;
@@ -318,7 +340,6 @@ impl World {
                     replica.call = Some(action.name());
                     replica.removal_asked |= is_removal;
                     replica.stop_asked |= is_destruction;
-                    replica.renamed |= matches!(action, Action::Rename { .. });
                     if is_stop {
                         replica.stop_asked = true;
                         replica.condemned.get_or_insert(reason.clone());
@@ -380,6 +401,8 @@ impl World {
             service.begun = true;
         }
         self.seizure_ended(action, &outcome);
+        let failure = failure_of(&outcome);
+        let is_known = !matches!(outcome, Outcome::Unknown { .. });
         if let Some(replica) = self.subject_mut(action) {
             replica.call = None;
             if matches!(outcome, Outcome::Done(_)) {
@@ -401,6 +424,8 @@ impl World {
                 }
             }
         }
+        self.naming_ended(action, is_known);
+        self.glass_renamed(now, action, failure.as_ref());
     }
 
     fn sight(&mut self, now: Time, action: &Action, sight: Sight) {
@@ -425,11 +450,18 @@ impl World {
     }
 
     /// A failed create or start is the service's failure, unless the engine was just not there.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a new action is no birth unless it is said here"
+    )]
     fn call_failed(&mut self, now: Time, action: &Action, failure: &Failure) {
-        let is_birth = matches!(
-            action,
-            Action::Create { .. } | Action::Connect { .. } | Action::Start { .. }
-        );
+        let runs = (self.subject_mut(action)).is_some_and(|replica| replica.has_process());
+        // One that runs and is ready is born.
+        let is_birth = match action {
+            Action::Create { .. } | Action::Start { .. } => true,
+            Action::Connect { .. } => !runs,
+            _ => false,
+        };
         if let Some(replica) = self.subject_mut(action) {
             replica.call_failed(now, failure.message.clone());
             if is_birth && failure.kind != FailureKind::Unavailable {
@@ -492,7 +524,7 @@ impl World {
 pub(super) fn replicas_of<'r>(
     replicas: &'r BTreeMap<ReplicaName, Replica>,
     service: &ServiceName,
-) -> impl Iterator<Item = &'r Replica> {
+) -> impl Iterator<Item = &'r Replica> + use<'r> {
     let name = |serial| ReplicaName::new(service.clone(), Serial(serial));
     let of = replicas.range(name(0)..=name(u64::MAX));
     of.map(|(_, replica)| replica)
@@ -508,6 +540,7 @@ fn resource_of(action: &Action) -> Option<Resource> {
         }
         Action::Create { .. }
         | Action::Connect { .. }
+        | Action::Disconnect { .. }
         | Action::Start { .. }
         | Action::Compare { .. }
         | Action::Rename { .. }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{BlockIo, ComposeMarks, FileMount, ImageId, ImageRef, NetworkName, Reach, VolumeName};
+use super::{
+    BlockIo, ComposeMarks, FileMount, ImageId, ImageRef, NetworkName, Published, Reach, VolumeName,
+};
 
 /// One container's definition. `None` and empty mean "as the image or the engine has it".
 #[derive(Clone, PartialEq, Debug)]
@@ -47,6 +49,8 @@ pub struct ContainerSpec {
     pub files: Vec<FileMount>,
     /// How it is attached to the network.
     pub network: NetworkMode,
+    /// A network on which it is only while it is ready.
+    pub on_ready: Option<Attachment>,
     /// DNS servers.
     pub dns: Vec<IpAddr>,
     /// DNS search domains.
@@ -121,6 +125,8 @@ pub struct ContainerSpec {
     pub reach: Option<Reach>,
     /// Tell the container which replica it is: `PHOENIXD_REPLICA`, `PHOENIXD_SERIAL`, `PHOENIXD_GENERATION`.
     pub identity: bool,
+    /// The ports of the host that lead to it: a pod's, and nobody else's.
+    pub publishes: Vec<Published>,
     /// What docker compose is told of its replicas; no part of what they are born from.
     pub compose: Option<ComposeMarks>,
 }
@@ -148,6 +154,7 @@ impl ContainerSpec {
             tmpfs: Vec::new(),
             files: Vec::new(),
             network: NetworkMode::Networks(Vec::new()),
+            on_ready: None,
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_opt: Vec::new(),
@@ -185,14 +192,20 @@ impl ContainerSpec {
             storage_opt: BTreeMap::new(),
             reach: None,
             identity: false,
+            publishes: Vec::new(),
             compose: None,
         }
+    }
+
+    /// Every network that it is ever attached to.
+    pub fn all_attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attachments().iter().chain(&self.on_ready)
     }
 
     /// The networks it is attached to, the first one at create; empty for `none`.
     pub fn attachments(&self) -> &[Attachment] {
         match &self.network {
-            NetworkMode::None => &[],
+            NetworkMode::None | NetworkMode::Pod => &[],
             NetworkMode::Networks(attachments) => attachments,
         }
     }
@@ -205,6 +218,8 @@ pub enum NetworkMode {
     None,
     /// These networks, in order of priority; the first is given at create.
     Networks(Vec<Attachment>),
+    /// That of its pod: which container's that is, is known when it is born.
+    Pod,
 }
 
 /// A container's place on one network.

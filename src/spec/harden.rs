@@ -474,8 +474,7 @@ impl Hardening<'_> {
     fn static_addresses(&mut self) {
         let fixed = self
             .container
-            .attachments()
-            .iter()
+            .all_attachments()
             .any(|a| a.ipv4.is_some() || a.ipv6.is_some());
         if !fixed {
             return;

@@ -103,6 +103,48 @@ impl ProjectName {
     }
 }
 
+/// What a container of a pod is there for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PodPart {
+    /// It owns the network namespace: the address, the published ports, the names.
+    Pause,
+    /// It forwards: it joins the namespace, and is replaced like a replica.
+    Edge,
+}
+
+impl PodPart {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Pause, Self::Edge];
+
+    /// Its name in a service's name, a container's name and a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+impl ServiceName {
+    /// What a part of the service's pod is supervised as: `web/edge`. No service of a file has a `/` in its name.
+    #[must_use]
+    pub fn pod(&self, part: PodPart) -> Self {
+        Self(format!("{}/{}", self.0, part.name()))
+    }
+
+    /// Of which service's pod it is which part; `None` for a service of the file.
+    pub fn pod_part(&self) -> Option<(Self, PodPart)> {
+        let (service, name) = self.0.rsplit_once('/')?;
+        let part = PodPart::ALL.into_iter().find(|part| part.name() == name)?;
+        Some((Self::new(service), part))
+    }
+
+    /// Whether it is a part of a pod: the one.
+    pub fn is_pod(&self, part: PodPart) -> bool {
+        self.pod_part().is_some_and(|(_, own)| own == part)
+    }
+}
+
 impl ContainerId {
     /// The first twelve digits, as `docker ps` shows them.
     pub fn short(&self) -> &str {
@@ -149,7 +191,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// One replica of a service: `web-3`. Its container is called `project-web-3`.
+/// One replica of a service: `web-3`. Its container is called `project-web-3`. A part of a pod is `web-edge.3`, so that it is
+/// nobody else's name: replicas' end in a `-` and digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ReplicaName {
     /// The service it belongs to.
@@ -169,15 +212,84 @@ impl ReplicaName {
         self.serial == Serial::ORIGINAL
     }
 
+    /// What stands in a container's name between the replica's own and the end of the time for which it is broken open.
+    pub const BROKEN_OPEN: &str = ".break-glass-";
+
+    /// Which replica of a service a container's name is for, broken open or not; `None` where it is nobody's. Whoever reserves
+    /// names asks here, so that names are read as they are made.
+    pub fn of_container(project: &ProjectName, service: &ServiceName, name: &str) -> Option<Self> {
+        let plain = name.rsplit_once(Self::BROKEN_OPEN);
+        let plain = plain.map_or(name, |(plain, _)| plain);
+        let before = plain.trim_end_matches(|c: char| c.is_ascii_digit());
+        let serial = plain.strip_prefix(before)?.parse().ok()?;
+        let replica = Self::new(service.clone(), Serial(serial));
+        (replica.container_name(project) == plain).then_some(replica)
+    }
+
     /// The container's name on the engine. It derives from project, service and serial alone, so that a repeated
     /// create meets the first one's container and not a second name (invariant I7).
     pub fn container_name(&self, project: &ProjectName) -> String {
-        format!("{project}-{}-{}", self.service, self.serial)
+        format!("{project}-{self}")
     }
 }
 
 impl fmt::Display for ReplicaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}-{}", self.service, self.serial))
+        match self.service.pod_part() {
+            None => f.pad(&format!("{}-{}", self.service, self.serial)),
+            Some((service, part)) => f.pad(&format!("{service}-{}.{}", part.name(), self.serial)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PodPart, ProjectName, ReplicaName, Serial, ServiceName};
+
+    #[test]
+    fn the_name_of_every_container_leads_back_to_its_replica_and_no_other_name_does() {
+        let (project, web) = (ProjectName::new("shop"), ServiceName::new("web"));
+        let services = [
+            web.clone(),
+            web.pod(PodPart::Pause),
+            web.pod(PodPart::Edge),
+            ServiceName::new("web-1"),
+            ServiceName::new("2"),
+        ];
+        for service in &services {
+            for serial in [0, 1, 7, 47, u64::MAX] {
+                let replica = ReplicaName::new(service.clone(), Serial(serial));
+                let name = replica.container_name(&project);
+                let open = format!("{name}{}1234", ReplicaName::BROKEN_OPEN);
+                for name in [name, open] {
+                    let read = services
+                        .iter()
+                        .filter_map(|one| ReplicaName::of_container(&project, one, &name));
+                    assert_eq!(
+                        read.collect::<Vec<_>>(),
+                        std::slice::from_ref(&replica),
+                        "{name}"
+                    );
+                }
+            }
+        }
+        for name in [
+            "shop-web",
+            "shop-web-",
+            "shop-web-x",
+            "shop-web-07",
+            "web-7",
+            "shop-webs-7",
+            "x-shop-web-7",
+            "shop-web-7x",
+            "7",
+            "",
+        ] {
+            assert_eq!(
+                ReplicaName::of_container(&project, &web, name),
+                None,
+                "{name}"
+            );
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Declared, OnTaint, Policy, Published};
+use super::{Declared, Edge, OnTaint, Policy, Published};
 
 /// How long a start is taken to last before one was seen: from create to the first answer of a probe. A start costs
 /// 0.15 to 0.3 s on an idle engine (`ENGINE-FACTS.md`, section 5); a second leaves room for a busy one.
@@ -38,6 +38,8 @@ pub struct Phoenix {
     pub on_taint: OnTaint,
     /// The sockets that it may have.
     pub network: Declared,
+    /// Who leads traffic to it, and how.
+    pub edge: Edge,
 }
 
 impl Default for Phoenix {
@@ -55,6 +57,7 @@ impl Default for Phoenix {
             identity: false,
             on_taint: OnTaint::Replace,
             network: Declared::default(),
+            edge: Edge::default(),
         }
     }
 }
@@ -223,6 +226,8 @@ pub enum Probe {
     Docker,
     /// The process runs.
     Running,
+    /// It says by its control socket that it forwards by the newest table.
+    Edge,
 }
 
 /// How a replica is reached, and what it is held to: by which question it is seen to be ready, where it takes traffic,
@@ -245,6 +250,7 @@ impl fmt::Display for Probe {
             Self::Tcp { port } => write!(f, "tcp port {port}"),
             Self::Docker => f.write_str("Docker's HEALTHCHECK"),
             Self::Running => f.write_str("none (the process runs)"),
+            Self::Edge => f.write_str("its control socket"),
         }
     }
 }

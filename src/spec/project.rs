@@ -1,6 +1,6 @@
 //! A project: the services that are phoenixes, and the networks and volumes that they use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::{
     Build, ContainerSpec, Dependency, Diagnostic, NetworkName, Phoenix, Place, ProjectName,
-    PullPolicy, ServiceName, VolumeName,
+    PullPolicy, ServiceName, Transport, VolumeName,
 };
 
 /// What a Compose file wants, as far as it is phoenixd's business.
@@ -28,6 +28,17 @@ pub struct Project {
     pub networks: Vec<NetworkSpec>,
     /// The named volumes that the phoenixes use.
     pub volumes: Vec<VolumeSpec>,
+    /// What the services of docker compose in the same files use.
+    pub others: Others,
+}
+
+/// Networks and volumes that services without `x-phoenix` use, by their names on the engine.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Others {
+    /// Networks that they are on.
+    pub networks: BTreeSet<NetworkName>,
+    /// Named volumes that they mount.
+    pub volumes: BTreeSet<VolumeName>,
 }
 
 /// One phoenix as the file has it, before the image is known and before hardening.
@@ -78,7 +89,7 @@ impl Service {
     }
 }
 
-/// A port of the host that leads to a port of the replicas. TCP only: it is all that the edge forwards.
+/// A port of the host that leads to a port of the replicas.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Published {
     /// The address that is bound; `None` means every one, IPv6 included, as Compose's `8080:80` does.
@@ -87,15 +98,17 @@ pub struct Published {
     pub host_port: u16,
     /// The replicas' port, 1 to 65535.
     pub target: u16,
+    /// Of both.
+    pub transport: Transport,
 }
 
 impl Published {
-    /// Whether both cannot be bound at once: the same port, and addresses of which one covers the other.
+    /// Whether both cannot be bound at once: the same port of one transport, and addresses of which one covers the other.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         fn is_any(ip: Option<IpAddr>) -> bool {
             ip.is_none_or(|ip| ip.is_unspecified())
         }
-        self.host_port == other.host_port
+        (self.transport, self.host_port) == (other.transport, other.host_port)
             && (self.host_ip == other.host_ip || is_any(self.host_ip) || is_any(other.host_ip))
     }
 
@@ -112,8 +125,13 @@ impl Published {
 impl FromStr for Published {
     type Err = ();
 
-    /// Reads what `Display` writes: `8080:80`, `127.0.0.1:8080:80`, `[::1]:8080:80`.
+    /// Reads what `Display` writes: `8080:80`, `127.0.0.1:8080:80`, `[::1]:5353:53/udp`.
     fn from_str(text: &str) -> Result<Self, ()> {
+        let (text, transport) = match text.split_once('/') {
+            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Transport::Tcp),
+            Some((text, "udp")) => (text, Transport::Udp),
+            Some(_) => return Err(()),
+        };
         let (rest, target) = text.rsplit_once(':').ok_or(())?;
         let (host_ip, host_port) = match rest.rsplit_once(':') {
             Some((ip, port)) => (Some(ip.trim_start_matches('[').trim_end_matches(']')), port),
@@ -123,6 +141,7 @@ impl FromStr for Published {
             host_ip: host_ip.map(str::parse).transpose().map_err(drop)?,
             host_port: host_port.parse().map_err(drop)?,
             target: target.parse().map_err(drop)?,
+            transport,
         })
     }
 }
@@ -130,9 +149,15 @@ impl FromStr for Published {
 impl fmt::Display for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host_ip {
-            None => write!(f, "{}:{}", self.host_port, self.target),
-            Some(IpAddr::V4(ip)) => write!(f, "{ip}:{}:{}", self.host_port, self.target),
-            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}:{}", self.host_port, self.target),
+            None => {}
+            Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+        }
+        write!(f, "{}:{}", self.host_port, self.target)?;
+        // As in a Compose file, where TCP goes without saying.
+        match self.transport {
+            Transport::Tcp => Ok(()),
+            Transport::Udp => f.write_str("/udp"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which probe a phoenix gets: the one that the file asks for, or the first that is possible.
 
 use super::harden::Hardening;
-use super::{Diagnostic, HealthTest, Healthcheck, NetworkMode, Probe, ProbeKind};
+use super::{Diagnostic, HealthTest, Healthcheck, NetworkMode, Probe, ProbeKind, Transport};
 
 impl Hardening<'_> {
     /// The probe that the file asks for, or the first that is possible: TCP on a known port, then Docker's own.
@@ -92,7 +92,8 @@ impl Hardening<'_> {
         let published = self
             .service
             .published
-            .first()
+            .iter()
+            .find(|published| published.transport == Transport::Tcp)
             .map(|published| published.target);
         let exposed = || {
             self.container

@@ -16,7 +16,7 @@ pub enum OnTaint {
 }
 
 /// A transport.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Transport {
     /// TCP.
     Tcp,

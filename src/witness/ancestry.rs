@@ -66,6 +66,12 @@ impl Kin {
         known.is_some_and(|link| link.name.starts_with(begin))
     }
 
+    /// Whether its parent has that name, and is in no container: there anybody may call himself so.
+    pub(super) fn is_child_of(&mut self, pid: u32, name: &str) -> bool {
+        let parent = self.link(pid).and_then(|link| self.link(link.parent));
+        parent.is_some_and(|link| link.name == name && link.container.is_none())
+    }
+
     /// Where the ancestors of `pid` lead, of which it is known that it is in the container's cgroup.
     pub(super) fn ancestry(&mut self, pid: u32, init: u32, container: &ContainerId) -> Ancestry {
         let mut at = pid;

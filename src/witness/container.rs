@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::mounts::Mounts;
 use super::process::{Namespaces, Process, Status};
 use super::runtime::Start;
+use super::sockets::Counts;
 use crate::reconcile::{Touch, Transport};
 use crate::spec::ContainerId;
 
@@ -22,6 +23,9 @@ const START: Duration = Duration::from_secs(10);
 /// the same arguments is.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Who entered without a start that was seen is told again after this time: a health check ends.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// What is to be watched.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Watched {
@@ -31,6 +35,8 @@ pub struct Watched {
     pub pid: u32,
     /// Its writable layer on the host (`GraphDriver.Data.UpperDir`), where that can be looked at.
     pub upper: Option<PathBuf>,
+    /// Others of its pod are in its network: who is there is not told.
+    pub in_pod: bool,
 }
 
 /// A process's number, and its start in clock ticks: together they are never given twice.
@@ -48,10 +54,16 @@ pub(super) struct Container {
     /// Processes that entered and are told already, or are not the program yet: since when.
     pub(super) entering: BTreeMap<Key, Duration>,
     pub(super) entered: BTreeSet<Key>,
+    /// Those of them whose start was not seen, and when each was told last.
+    pub(super) unexplained: BTreeMap<Key, Duration>,
     /// Processes that share its network alone, since when.
     pub(super) beside: BTreeMap<Key, Duration>,
     /// Ports that it has listened on: who comes to them is no peer of its choice.
     pub(super) listened: BTreeSet<(Transport, u16)>,
+    /// How many sockets it had when they were looked at last.
+    pub(super) counts: Option<Counts>,
+    /// The turn in which a change of that number was looked at last.
+    pub(super) turn: u64,
 }
 
 /// A process that a runtime is about to start.
@@ -70,6 +82,8 @@ pub(super) struct Born {
     pub(super) namespaces: Namespaces,
     pub(super) status: Status,
     pub(super) mounts: Mounts,
+    /// Its users have other numbers inside than on the host.
+    counts_users: bool,
 }
 
 impl Container {
@@ -81,8 +95,11 @@ impl Container {
             starts: Vec::new(),
             entering: BTreeMap::new(),
             entered: BTreeSet::new(),
+            unexplained: BTreeMap::new(),
             beside: BTreeMap::new(),
             listened: BTreeSet::new(),
+            counts: None,
+            turn: 0,
         }
     }
 
@@ -134,6 +151,10 @@ impl Container {
         if self.starts.len() >= REMEMBERED || self.entered.contains(&runtime) {
             return None;
         }
+        // Its users are numbered as the container counts them.
+        let is_own_count = self.born.as_ref().is_some_and(|born| born.counts_users);
+        let uid = start.uid.filter(|_| !is_own_count);
+        let start = Start { uid, ..start };
         self.entered.insert(runtime);
         self.starts.push(Expected {
             from: runtime.1,
@@ -162,10 +183,17 @@ impl Container {
         })
     }
 
+    /// Who entered without a start that was seen, and was not told for a while.
+    pub(super) fn to_be_told_again(&self, now: Duration) -> impl Iterator<Item = &Key> {
+        let is_due = move |(_, told): &(&Key, &Duration)| now.saturating_sub(**told) >= AGAIN;
+        self.unexplained.iter().filter(is_due).map(|(key, _)| key)
+    }
+
     /// Forgets processes that are gone.
     pub(super) fn forget(&mut self, is_there: impl Fn(&Key) -> bool) {
         self.entering.retain(|key, _| is_there(key));
         self.entered.retain(&is_there);
+        self.unexplained.retain(|key, _| is_there(key));
         self.beside.retain(|key, _| is_there(key));
     }
 }
@@ -176,5 +204,12 @@ fn read_born(process: &Process, started: u64) -> Option<Born> {
         namespaces: process.namespaces(),
         status: process.status()?,
         mounts: Mounts::parse(&process.text("mountinfo")?),
+        counts_users: process.text("uid_map").is_some_and(|map| !is_of_host(&map)),
     })
+}
+
+/// `INSIDE OUTSIDE COUNT` (`user_namespaces(7)`): the host's own has every number as it is.
+fn is_of_host(map: &str) -> bool {
+    let words: Vec<&str> = map.split_ascii_whitespace().collect();
+    words == ["0", "0", "4294967295"]
 }

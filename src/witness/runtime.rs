@@ -81,6 +81,16 @@ pub(super) fn start(
     Some((id, specified(&text)?))
 }
 
+/// Whether a process is a runtime that was made to enter and has not said so by its name yet: `runc init` (runc 1.0 to 1.3).
+/// Its end is another process.
+pub(super) fn is_entering(stat: &Stat, arguments: &[String]) -> bool {
+    let [program, what] = arguments else {
+        return false;
+    };
+    let program = program.rsplit('/').next().unwrap_or_default();
+    NAMES.contains(&stat.name.as_str()) && NAMES.contains(&program) && what == "init"
+}
+
 /// The container, the file of `--process`, and the command after the container's id (`runc exec --help`, 1.1).
 fn parse(
     arguments: &[String],

@@ -31,6 +31,11 @@ const SHIM: &str = "containerd-shim";
 const ENTERING: Duration = Duration::from_secs(10);
 /// The engine enters a network for some milliseconds to set it up; whoever stays is a stranger.
 const BESIDE: Duration = Duration::from_millis(200);
+/// What the engine itself starts in a network waits there for the lock of the host's tables: `iptables --wait` for the
+/// engine's name server, when a container is connected and, with live-restore, for each container when the engine starts
+/// (moby v20.10.24 to v28.5.2, `libnetwork/resolver_unix.go`; seen for 2 s on a busy host).
+const BESIDE_OF_ENGINE: Duration = Duration::from_secs(10);
+const ENGINE: &str = "dockerd";
 
 /// What was found.
 pub type Found = Vec<(ContainerId, Touch)>;
@@ -46,6 +51,8 @@ pub struct Scanner {
     last: Option<u32>,
     /// New processes, and how often they are still looked at.
     young: BTreeMap<u32, u8>,
+    /// Changes of the number of sockets that were looked at.
+    pub(super) turns: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -77,6 +84,7 @@ impl Scanner {
             spaces: BTreeMap::new(),
             last: None,
             young: BTreeMap::new(),
+            turns: 0,
         }
     }
 
@@ -124,20 +132,18 @@ impl Scanner {
 
     /// Looks at the processes that were made since the last pass. Blocks for some 10 µs when there are none.
     pub fn quick(&mut self, now: Duration) -> Found {
-        if self
-            .containers
-            .values()
-            .any(|container| container.born.is_none())
-        {
-            self.look_at_inits();
-        }
+        self.look_at_unborn();
         let mut kin = Kin::new(self.proc_root.clone());
         let mut found = Found::new();
         if !self.look_at_new(now, &mut kin, &mut found) {
             return self.full(now);
         }
         let entering: Vec<u32> = (self.containers.values())
-            .flat_map(|container| container.entering.keys().chain(container.beside.keys()))
+            .flat_map(|container| {
+                let again = container.to_be_told_again(now);
+                let all = container.entering.keys().chain(container.beside.keys());
+                all.chain(again)
+            })
             .map(|(pid, _)| *pid)
             .filter(|pid| !self.young.contains_key(pid))
             .collect();
@@ -199,6 +205,14 @@ impl Scanner {
         text.split_ascii_whitespace().last()?.parse().ok()
     }
 
+    /// Looks at process 1 of each, where that was not the program yet of any.
+    pub(super) fn look_at_unborn(&mut self) {
+        let mut all = self.containers.values();
+        if all.any(|container| container.born.is_none()) {
+            self.look_at_inits();
+        }
+    }
+
     fn look_at_inits(&mut self) {
         for container in self.containers.values_mut() {
             container.look_at_init(&self.proc_root);
@@ -210,8 +224,12 @@ impl Scanner {
         for (id, container) in &self.containers {
             let namespaces = container.born.as_ref().map(|born| born.namespaces);
             for space in spaces(&namespaces.unwrap_or_default()) {
-                // What a container has in common with its host, or with another that is watched, tells nobody apart.
-                if host.contains(&space) || self.spaces.insert(space, id.clone()).is_some() {
+                // What a container has in common with its host, or with another that is watched, tells nobody apart: but
+                // for the network of a pod, which is that of all its containers.
+                let is_of_pod = container.watched.in_pod && matches!(space, Space::Net(_));
+                let known = self.spaces.contains_key(&space);
+                self.spaces.entry(space).or_insert_with(|| id.clone());
+                if host.contains(&space) || (known && !is_of_pod) {
                     shared.push(space);
                 }
             }
@@ -253,7 +271,7 @@ impl Scanner {
             }
             return Some(key);
         }
-        self.look_at_stranger(&seen, cgroup.id(), found);
+        self.look_at_stranger(&seen, cgroup.id(), kin, found);
         Some(key)
     }
 
@@ -262,6 +280,7 @@ impl Scanner {
         &mut self,
         seen: &Seen<'_>,
         cgroup: Option<&ContainerId>,
+        kin: &mut Kin,
         found: &mut Found,
     ) {
         let namespaces = seen.process.namespaces();
@@ -288,7 +307,15 @@ impl Scanner {
                 return;
             }
             let since = *container.beside.entry(key).or_insert(seen.now);
-            if seen.now.saturating_sub(since) < BESIDE {
+            let is_of_engine = kin.is_child_of(seen.process.pid, ENGINE);
+            // The next edge of a pod runs before anybody here hears of it.
+            let may_be_next = container.watched.in_pod && cgroup.is_some();
+            let patience = if is_of_engine || may_be_next {
+                BESIDE_OF_ENGINE
+            } else {
+                BESIDE
+            };
+            if seen.now.saturating_sub(since) < patience {
                 return;
             }
             container.beside.remove(&key);
@@ -302,8 +329,11 @@ impl Scanner {
             return;
         }
         container.entering.remove(&key);
-        let how = Entry::OtherCgroup {
-            container: cgroup.cloned(),
+        let whose = cgroup.cloned();
+        let how = if container.watched.in_pod && !is_inside {
+            Entry::Network { container: whose }
+        } else {
+            Entry::OtherCgroup { container: whose }
         };
         if let Some(intruder) = intruder(seen, how) {
             container.entered.insert(key);
@@ -360,12 +390,19 @@ fn look_at_member(container: &mut Container, seen: &Seen<'_>, kin: &mut Kin) -> 
         }
         Ancestry::Entered { .. } => {
             if container.entered.contains(&key) || container.entering.len() >= REMEMBERED {
-                // Told already; its program may have changed since.
+                // Told already; its program may have changed since. Whether it is still there may decide what it is.
+                let is_due = container.to_be_told_again(seen.now).any(|one| *one == key);
+                if is_due && let Some(intruder) = intruder(seen, Entry::Shim) {
+                    container.unexplained.insert(key, seen.now);
+                    touches.push(intruder);
+                }
             } else {
                 let since = *container.entering.entry(key).or_insert(seen.now);
                 // In the moment of its `execve` a process has no arguments.
                 let arguments = seen.process.arguments();
-                let is_at_work = seen.stat.is_runtime_entering() || arguments.is_empty();
+                let is_at_work = seen.stat.is_runtime_entering()
+                    || arguments.is_empty()
+                    || runtime::is_entering(&seen.stat, &arguments);
                 if is_at_work && seen.now.saturating_sub(since) < ENTERING {
                     return Vec::new();
                 }
@@ -374,6 +411,7 @@ fn look_at_member(container: &mut Container, seen: &Seen<'_>, kin: &mut Kin) -> 
                 if !container.is_of_a_start(key, &arguments, seen.now)
                     && let Some(intruder) = intruder(seen, Entry::Shim)
                 {
+                    container.unexplained.insert(key, seen.now);
                     touches.push(intruder);
                 }
             }

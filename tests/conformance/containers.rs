@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use phoenixd::docker::{Engine, Error, Hint};
+use phoenixd::docker::{Birth, Engine, Error, Hint};
 use phoenixd::reconcile::{ContainerState, Health, Identity, Observed};
 use phoenixd::spec::{ContainerId, ContainerSpec, ImageRef, NetworkMode};
 
@@ -37,7 +37,7 @@ pub(crate) async fn a_name_is_given_once_and_tells_whose_it_is<F: Fixture>(fixtu
             generation: birth.generation,
             spec_hash: birth.spec_hash.clone(),
             reach: None,
-            adopted: false,
+            adopted: None,
             born_after: birth.born_after.clone(),
         })
     );
@@ -349,10 +349,73 @@ pub(crate) async fn a_container_is_attached_to_further_networks<F: Fixture>(fixt
     );
 }
 
+pub(crate) async fn a_running_container_is_taken_off_a_network_and_put_back<F: Fixture>(
+    fixture: &F,
+) {
+    let engine = fixture.engine();
+    let (front, back) = (network(fixture, "front"), network(fixture, "back"));
+    for network in [&front, &back] {
+        engine
+            .create_network(&fixture.project(), network)
+            .await
+            .expect("create network");
+    }
+    let spec = ContainerSpec {
+        network: NetworkMode::Networks(vec![attachment(&front)]),
+        ..plain(fixture)
+    };
+    let id = create_with(fixture, 1, spec).await;
+    engine.start(&id).await.expect("start");
+    for _ in 0..2 {
+        engine
+            .connect(&id, &attachment(&back))
+            .await
+            .expect("connect");
+        let on = inspect(fixture, &id).await;
+        assert!(
+            matches!(on.networks.get(&back.name), Some(Some(_))),
+            "{on:?}"
+        );
+        assert!(matches!(on.networks.get(&front.name), Some(Some(_))));
+        // Off is off, however often.
+        for _ in 0..2 {
+            engine
+                .disconnect(&id, &back.name)
+                .await
+                .expect("disconnect");
+            let off = inspect(fixture, &id).await;
+            let left: Vec<_> = off.networks.keys().cloned().collect();
+            assert_eq!(left, std::slice::from_ref(&front.name));
+            assert_eq!(off.state, ContainerState::Running);
+        }
+    }
+    engine
+        .connect(&id, &attachment(&back))
+        .await
+        .expect("connect");
+    engine.pause(&id).await.expect("pause");
+    engine
+        .disconnect(&id, &back.name)
+        .await
+        .expect("disconnect what is frozen");
+    let frozen = inspect(fixture, &id).await;
+    assert!(!frozen.networks.contains_key(&back.name), "{frozen:?}");
+
+    let missing = network(fixture, "missing").name;
+    engine
+        .disconnect(&id, &missing)
+        .await
+        .expect("there is no such network");
+    engine
+        .disconnect(&nobody(), &back.name)
+        .await
+        .expect("there is no such container");
+}
+
 pub(crate) async fn what_happens_is_hinted_at_and_only_to_its_project<F: Fixture>(fixture: &F) {
     let engine = fixture.engine();
     let mut hints = engine
-        .subscribe(&fixture.project())
+        .subscribe(&fixture.project(), Duration::ZERO)
         .await
         .expect("subscribe");
     if let Some(other) = fixture.other_project() {
@@ -368,11 +431,59 @@ pub(crate) async fn what_happens_is_hinted_at_and_only_to_its_project<F: Fixture
     }
 }
 
+pub(crate) async fn what_happened_before_is_told_to_who_asks_for_it<F: Fixture>(fixture: &F) {
+    let engine = fixture.engine();
+    let id = start(fixture, 1).await;
+    let (project, long) = (fixture.project(), Duration::from_mins(10));
+    let asked = async {
+        loop {
+            let again = engine.subscribe(&project, long);
+            let mut hints = again.await.expect("subscribe");
+            let hint = next_hint(&mut hints).await;
+            assert_eq!((&hint.id, hint.action.as_str()), (&id, "create"));
+            let hint = hint_of(&mut hints, &id, "start").await;
+            // As soon as its second is over.
+            if hint.before {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("told as of before");
+    // What is not asked for is not told, and what happens from then on is not of before.
+    let now = engine.subscribe(&project, Duration::ZERO);
+    let mut hints = now.await.expect("subscribe");
+    let next = create(fixture, 2).await;
+    let hint = next_hint(&mut hints).await;
+    assert_eq!((&hint.id, hint.action.as_str()), (&next, "create"));
+    assert!(!hint.before, "{hint:?}");
+    // A rename tells the name that was given.
+    let other = format!("{}-renamed", fixture.project());
+    engine.rename(&next, &other).await.expect("rename");
+    assert_eq!(hint_of(&mut hints, &next, "rename").await.name, other);
+}
+
+async fn next_hint(hints: &mut (impl Stream<Item = Result<Hint, Error>> + Unpin)) -> Hint {
+    let hint = tokio::time::timeout(PATIENCE, hints.next()).await;
+    let hint = hint.expect("a hint in time");
+    hint.expect("the stream goes on").expect("hint")
+}
+
 async fn await_hint(
     hints: &mut (impl Stream<Item = Result<Hint, Error>> + Unpin),
     id: &ContainerId,
     action: &str,
 ) {
+    hint_of(hints, id, action).await;
+}
+
+/// The next hint of that action; all until then are about that container.
+async fn hint_of(
+    hints: &mut (impl Stream<Item = Result<Hint, Error>> + Unpin),
+    id: &ContainerId,
+    action: &str,
+) -> Hint {
     let waiting = async {
         loop {
             let hint = hints
@@ -382,11 +493,54 @@ async fn await_hint(
                 .expect("hint");
             assert_eq!(hint.id, *id, "{hint:?}");
             if hint.action == action {
-                return;
+                return hint;
             }
         }
     };
     tokio::time::timeout(PATIENCE, waiting)
         .await
-        .unwrap_or_else(|_| panic!("no hint `{action}`"));
+        .unwrap_or_else(|_| panic!("no hint `{action}`"))
+}
+
+pub(crate) async fn a_container_joins_the_network_of_one_that_runs_and_of_no_other<F: Fixture>(
+    fixture: &F,
+) {
+    let engine = fixture.engine();
+    let owner = create_with(fixture, 1, plain(fixture)).await;
+    let joining = |serial| {
+        let container = ContainerSpec {
+            network: NetworkMode::Pod,
+            ..plain(fixture)
+        };
+        Birth {
+            joins: Some(owner.clone()),
+            ..birth(&fixture.project(), serial, container)
+        }
+    };
+    let early = engine.create(&joining(2)).await.expect("create");
+    let seen = inspect(fixture, &early).await;
+    assert_eq!(seen.joined, Some(owner.clone()));
+    // Whose network it is, is told by itself.
+    let own = inspect(fixture, &owner).await.asked.foreign_namespace;
+    assert_eq!(seen.asked.foreign_namespace, own);
+    engine
+        .start(&early)
+        .await
+        .expect_err("there is no network yet");
+    let seen = inspect(fixture, &early).await;
+    assert!(
+        matches!(seen.state, ContainerState::Exited { .. }),
+        "{seen:?}"
+    );
+
+    engine.start(&owner).await.expect("start");
+    let joiner = engine.create(&joining(3)).await.expect("create");
+    engine.start(&joiner).await.expect("start");
+    let seen = inspect(fixture, &joiner).await;
+    assert_eq!(seen.state, ContainerState::Running);
+    assert_eq!(
+        seen.networks.len(),
+        0,
+        "its networks are the owner's: {seen:?}"
+    );
 }

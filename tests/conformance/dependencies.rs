@@ -79,7 +79,10 @@ pub(crate) async fn what_happens_to_a_dependency_is_hinted_at<F: Fixture>(fixtur
         .subscribe_to_dependencies(&project, &services)
         .await
         .expect("subscribe");
-    let mut of_replicas = engine.subscribe(&project).await.expect("subscribe");
+    let mut of_replicas = engine
+        .subscribe(&project, std::time::Duration::ZERO)
+        .await
+        .expect("subscribe");
     // Of no interest: another service, and a replica.
     fixture.compose_up(&named("cache"), false).await;
     let web = start(fixture, 1).await;

@@ -81,6 +81,8 @@ macro_rules! promises {
             a_listing_shows_every_container_of_the_project_and_no_other,
             hardening_that_was_asked_for_is_told,
             a_container_is_attached_to_further_networks,
+            a_running_container_is_taken_off_a_network_and_put_back,
+            a_container_joins_the_network_of_one_that_runs_and_of_no_other,
             a_network_is_made_and_removed_once,
             a_network_in_use_is_not_removed,
             a_container_whose_network_is_gone_is_made_and_does_not_start,
@@ -88,6 +90,7 @@ macro_rules! promises {
             a_volume_in_use_is_not_removed,
             an_image_is_told_when_it_is_there,
             what_happens_is_hinted_at_and_only_to_its_project,
+            what_happened_before_is_told_to_who_asks_for_it,
             what_docker_compose_runs_is_told_when_it_is_asked_for_and_is_nobody_s_replica,
             what_happens_to_a_dependency_is_hinted_at,
         }
@@ -108,6 +111,7 @@ fn birth(project: &ProjectName, serial: u64, container: ContainerSpec) -> Birth 
         container: Arc::new(container),
         image: None,
         born_after: BornAfter::default(),
+        joins: None,
     }
 }
 

@@ -169,6 +169,7 @@ mod up_with_the_service {
                 }),
                 image: None,
                 born_after: BornAfter::default(),
+                joins: None,
             };
             let id = self.real.docker.create(&birth).await.expect("create");
             self.real.docker.start(&id).await.expect("start");

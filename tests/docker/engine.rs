@@ -44,6 +44,7 @@ async fn create(real: &Real, container: ContainerSpec) -> ContainerId {
         container: Arc::new(container),
         image: None,
         born_after: BornAfter::default(),
+        joins: None,
     };
     real.docker.create(&birth).await.expect("create")
 }

@@ -7,6 +7,9 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
+#[path = "../common/ports.rs"]
+mod ports;
+
 mod compose;
 mod engine;
 mod fixture;

@@ -10,7 +10,7 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::park_timeout;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fixture::unique;
+use crate::ports;
 
 /// Looks at something so many times at most, this far apart: half a minute, which no engine takes.
 const LOOKS: u32 = 600;
@@ -128,12 +129,7 @@ impl Drop for World {
 impl World {
     fn new() -> Self {
         let name = format!("phoenixd-packaged-{}", unique());
-        // Free now, and nobody else on this host asks for just this one in the next seconds.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = ports::free_port();
         let dir = TempDir::with_prefix("phoenixd-packaged-").unwrap();
         let file = format!(
             "name: {name}
@@ -182,7 +178,26 @@ services:
 
     /// Makes a container of the image and starts it. `up` is the supervisor, `other` whatever asks it.
     fn start(&self, role: &str, arguments: &[&str], pid_mode: &str) -> String {
+        self.start_with(role, arguments, pid_mode, &json!([]), &[])
+    }
+
+    /// The same with capabilities and further mounts.
+    fn start_with(
+        &self,
+        role: &str,
+        arguments: &[&str],
+        pid_mode: &str,
+        capabilities: &Value,
+        further: &[&str],
+    ) -> String {
         let dir = self.dir.path().display();
+        let own = [
+            format!("{}:/var/run/docker.sock", socket()),
+            format!("{}:/var/lib/phoenixd", self.name),
+            format!("{dir}:{dir}:ro"),
+        ];
+        let further = further.iter().map(|&one| one.to_owned());
+        let binds: Vec<String> = own.into_iter().chain(further).collect();
         let body = json!({
             "Image": self.name,
             "Cmd": arguments,
@@ -192,12 +207,9 @@ services:
                 "PidMode": pid_mode,
                 "ReadonlyRootfs": true,
                 "CapDrop": ["ALL"],
+                "CapAdd": capabilities,
                 "SecurityOpt": ["no-new-privileges:true"],
-                "Binds": [
-                    format!("{}:/var/run/docker.sock", socket()),
-                    format!("{}:/var/lib/phoenixd", self.name),
-                    format!("{dir}:{dir}:ro"),
-                ],
+                "Binds": binds,
             },
         });
         let path = format!("/containers/create?name={}-{role}", self.name);
@@ -300,6 +312,8 @@ fn in_a_container_phoenixd_supervises_and_says_what_it_could_not_verify() {
     let first = rows[0]["container_id"].clone();
     let (_, log) = logs(&supervisor);
     assert!(!log.contains(UNVERIFIED), "{log}");
+    // Nobody else can: the sockets of edges would be files of this container.
+    assert!(log.contains("/run/phoenixd is not the host's"), "{log}");
 
     // The supervisor ends in good order, and the replica does not.
     json_call(
@@ -334,4 +348,54 @@ fn in_a_container_phoenixd_supervises_and_says_what_it_could_not_verify() {
     assert!(!world.answers());
     let (rows, _) = world.ps();
     assert!(rows.iter().all(|row| row["stage"] == "missing"), "{rows:?}");
+}
+
+#[test]
+fn in_a_container_phoenixd_has_edges_in_containers_that_go_on_without_it() {
+    let world = World::new();
+    world.build();
+    // As the README says.
+    let start = || {
+        world.start_with(
+            "up",
+            &["up"],
+            "host",
+            &json!(["CHOWN"]),
+            &["/run/phoenixd:/run/phoenixd"],
+        )
+    };
+    let mut supervisor = start();
+    for turn in 0..2 {
+        eventually("a replica answers on the published port", || {
+            world.answers()
+        });
+        // Of the second one only this tells that it speaks with the edge.
+        eventually("replica, pause and edge are ready", || {
+            let (rows, _) = world.ps();
+            rows.len() == 3 && rows.iter().all(|row| row["ready"] == true)
+        });
+        let (_, log) = logs(&supervisor);
+        assert!(!log.contains("is not the host's"), "{log}");
+        let path = format!("/containers/{supervisor}?force=1");
+        json_call("DELETE", &path, &Value::Null);
+        assert!(world.answers(), "the port is the edge's, turn {turn}");
+        supervisor = start();
+    }
+    let path = format!("/containers/{supervisor}/stop?t=20");
+    json_call("POST", &path, &Value::Null);
+    let path = format!("/containers/{supervisor}");
+    json_call("DELETE", &path, &Value::Null);
+    let supervisor = world.start_with(
+        "up",
+        &["down"],
+        "host",
+        &json!(["CHOWN"]),
+        &["/run/phoenixd:/run/phoenixd"],
+    );
+    let path = format!("/containers/{supervisor}/wait");
+    let ended = json_call("POST", &path, &Value::Null);
+    assert_eq!(ended["StatusCode"], 0, "{:?}", logs(&supervisor));
+    assert!(!world.answers());
+    let left = Path::new("/run/phoenixd").join(&world.name);
+    assert!(!left.exists(), "{}", left.display());
 }

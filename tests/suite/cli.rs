@@ -75,8 +75,15 @@ impl Place {
 
 /// The commands that the help names, without `help` itself.
 pub(crate) fn commands() -> Vec<String> {
-    let help = help(&["-h"]);
-    let list = help.split("Commands:").nth(1).expect("a list of commands");
+    let names = commands_below(&[]);
+    assert!(!names.is_empty(), "a list of commands");
+    names
+}
+
+/// The commands within a command.
+fn commands_below(command: &[&str]) -> Vec<String> {
+    let help = help(&[command, &["-h"]].concat());
+    let list = help.split("Commands:").nth(1).unwrap_or_default();
     let list = list.split("Options:").next().unwrap_or_default();
     let first = |line: &str| Some(line.strip_prefix("  ")?.split(' ').next()?.to_owned());
     let names = list.lines().filter_map(first);
@@ -100,11 +107,33 @@ fn snapshot(name: &str, text: &str) {
 }
 
 #[test]
+fn every_command_within_a_command_has_a_man_page() {
+    let man = help(&["man"]);
+    let has = |name: &str| {
+        let title = format!(".TH {name} 1");
+        man.lines().filter(|line| line.starts_with(&title)).count() == 1
+    };
+    assert!(has("phoenixd"), "{man}");
+    let mut nested = 0;
+    for name in commands() {
+        assert!(has(&format!("phoenixd-{name}")), "{name}");
+        for below in commands_below(&[&name]) {
+            nested += 1;
+            assert!(has(&format!("phoenixd-{name}-{below}")), "{name} {below}");
+        }
+    }
+    assert!(nested >= 7, "{nested}");
+    assert!(!man.contains("demo-app"), "what is hidden stays so");
+}
+
+#[test]
 fn help_is_data_and_names_everything() {
     let place = Place::new(&[]);
     snapshot("help", &place.run(&["--help"]));
     snapshot("help_short", &place.run(&["-h"]));
     snapshot("version", &place.run(&["--version"]));
+    // Not in the list: a supervisor starts it.
+    snapshot("help_edge", &place.run(&["edge", "--help"]));
     for name in commands() {
         snapshot(&format!("help_{name}"), &place.run(&[&name, "--help"]));
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use phoenixd::demo::app::{self, Error, QUIET, Settings};
+use phoenixd::demo::websocket::{Frame, Sender, Wrong, code, opcode};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -273,6 +274,106 @@ async fn a_stream_ends_properly_and_its_connection_may_be_used_again() {
     assert!(!heard.to_lowercase().contains("connection: close"));
     assert!(client.get("/whoami").await.unwrap().closes());
     app.ended().await.unwrap();
+}
+
+/// The example of RFC 6455, 1.3.
+const HANDSHAKE: &str = "GET /websocket HTTP/1.1\r\nhost: demo\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+impl Client {
+    async fn write(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).await.unwrap();
+    }
+
+    async fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let read = self.0.read_exact(&mut bytes);
+        timeout(LONG, read).await.unwrap().unwrap();
+        bytes
+    }
+
+    async fn websocket(&mut self) {
+        self.write(HANDSHAKE.as_bytes()).await;
+        let answer = self.answer().await.unwrap();
+        assert_eq!(answer.status, 101);
+        let proof = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
+        assert!(answer.head.contains(proof), "{}", answer.head);
+        // The examples of 5.7: "Hello" of a client, and of a server.
+        self.write(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")
+            .await;
+        assert_eq!(self.read(7).await, b"\x81\x05Hello");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_gets_back_what_it_sends_until_its_client_says_goodbye() {
+    let app = App::start().await;
+    let mut client = app.connect().await;
+    client.websocket().await;
+    client
+        .write(&Frame::whole(opcode::PING, "?").encode(Sender::Client([1, 2, 3, 4])))
+        .await;
+    assert_eq!(client.read(3).await, b"\x8a\x01?");
+    let long = Frame::whole(opcode::TEXT, vec![b'x'; 1000]);
+    client.write(&long.encode(Sender::Client([9; 4]))).await;
+    assert_eq!(client.read(1004).await, long.encode(Sender::Server));
+    client
+        .write(&Frame::close(1000).encode(Sender::Client([0; 4])))
+        .await;
+    assert_eq!(client.read(4).await, b"\x88\x02\x03\xe8");
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_websocket_ends_with_a_close_frame_when_its_replica_is_to_end() {
+    let mut app = App::start().await;
+    let mut client = app.connect().await;
+    client.websocket().await;
+    app.shutdown.cancel();
+    assert_eq!(client.read(4).await, b"\x88\x02\x03\xe9");
+    client
+        .write(&Frame::close(code::GOING_AWAY).encode(Sender::Client([0; 4])))
+        .await;
+    assert_eq!(client.rest().await, "");
+    app.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_told_so() {
+    let app = App::start().await;
+    assert_eq!(app.get("/websocket").await.status, 426);
+    let mut client = app.connect().await;
+    client.websocket().await;
+    // Not masked.
+    client.write(b"\x81\x05Hello").await;
+    assert_eq!(client.read(4).await, b"\x88\x02\x03\xea");
+}
+
+#[test]
+fn frames_are_taken_out_of_pieces_and_what_is_none_is_refused() {
+    let (masked, text) = (Sender::Client([5, 6, 7, 8]), vec![7; 300]);
+    let frames = [
+        Frame::whole(opcode::TEXT, text),
+        Frame::close(code::GOING_AWAY),
+        Frame::whole(opcode::PONG, ""),
+    ];
+    let sent: Vec<u8> = frames.iter().flat_map(|one| one.encode(masked)).collect();
+    let (mut received, mut taken) = (Vec::new(), Vec::new());
+    for byte in sent {
+        received.push(byte);
+        taken.extend(Frame::take(&mut received, true).unwrap());
+    }
+    assert_eq!(taken, frames);
+    assert!(received.is_empty());
+    assert_eq!(taken[1].close_code(), Some(1001));
+    for (bytes, why) in [
+        (&[0xc1, 0x80][..], Wrong::Protocol),
+        (&[0x81, 0x00], Wrong::Protocol),
+        (&[0x08, 0x80], Wrong::Protocol),
+        (&[0x88, 0xfe], Wrong::Protocol),
+        (&[0x81, 0xff], Wrong::TooLong),
+    ] {
+        assert_eq!(Frame::take(&mut bytes.to_vec(), true), Err(why));
+    }
 }
 
 /// The promise as a client sees it: no request is lost while one replica after the other ends under it.

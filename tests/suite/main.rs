@@ -3,6 +3,9 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 
+#[path = "../common/ports.rs"]
+mod ports;
+
 mod adopt;
 mod api;
 mod cli;
@@ -12,6 +15,7 @@ mod corpus;
 mod demo_app;
 mod docker;
 mod edge;
+mod edge_process;
 mod examples;
 mod file_key;
 mod guard;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use phoenixd::report::{Chain, duration, escape, render};
+use phoenixd::report::{Chain, duration, escape, escape_json, render};
 use phoenixd::spec::{Diagnostic, Place};
 
 const COMPOSE: &str = "services:
@@ -246,8 +246,8 @@ fn a_chain_of_errors_says_each_thing_once() {
 fn control_characters_are_shown_and_languages_are_left_alone() {
     for (text, shown) in [
         (
-            "web-3 ist tot: é 日本語 مرحبا 👩‍🚒",
-            "web-3 ist tot: é 日本語 مرحبا 👩‍🚒",
+            "web-3 ist tot: é 日本語 مرحبا 👩🚒",
+            "web-3 ist tot: é 日本語 مرحبا 👩🚒",
         ),
         (
             "a\tb\r\n\0\u{1b}[0m\u{7f}",
@@ -259,9 +259,18 @@ fn control_characters_are_shown_and_languages_are_left_alone() {
             "\\u{202a}\\u{202e}\\u{2066}\\u{2069}\\u{200f}\\u{61c}",
         ),
         ("a\u{2028}b", "a\\u{2028}b"),
+        // What cannot be seen would make two texts look the same.
+        (
+            "c\u{200b}u\u{200d}r\u{2060}l\u{feff}\u{ad}\u{3164}\u{fe0f}\u{e0041}",
+            "c\\u{200b}u\\u{200d}r\\u{2060}l\\u{feff}\\u{ad}\\u{3164}\\u{fe0f}\\u{e0041}",
+        ),
     ] {
         assert_eq!(escape(text), shown);
     }
+    let json = "\"c\u{200b}\u{e0041}\"";
+    assert_eq!(escape_json(json), "\"c\\u200b\\udb40\\udc41\"");
+    let same: String = serde_json::from_str(&escape_json(json)).unwrap();
+    assert_eq!(same, "c\u{200b}\u{e0041}");
 }
 
 #[test]

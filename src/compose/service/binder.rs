@@ -185,6 +185,7 @@ impl Binder<'_, '_> {
         let replicas = self.replicas.as_ref().map_or(1, |(number, _)| *number);
         let replicas = u32::try_from(replicas).unwrap_or(1);
         let (phoenix, pull) = self.phoenix(defaults, replicas);
+        self.finish_edge(phoenix.edge);
         self.platform_of_environment();
         self.finish_build();
         Bound {

@@ -9,6 +9,7 @@ mod build;
 mod compact;
 mod depends;
 mod deploy;
+mod edge;
 mod environment;
 mod files;
 mod keys;

@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use super::binder::Binder;
 use crate::compose::bind::At;
 use crate::compose::load::{Range, length, port_range, show};
-use crate::spec::Published;
+use crate::spec::{Published, Transport};
 
 /// Most published ports of one service: each is a listener of the edge.
 const PUBLISHED_MAX: usize = 500;
 
-const ONLY_TCP: &str =
-    "phoenixd forwards TCP connections only, and a replica publishes no port of its own";
+const ONLY: &str = "phoenixd forwards TCP and UDP only, and a replica publishes no port of its own";
 const LEAVE: &str = "leave the service to docker compose; within a network other containers reach the port without `ports`";
 
 /// What one entry of `ports` asks for.
@@ -98,19 +97,15 @@ impl Binder<'_, '_> {
 
     /// Adds what one entry asks for, port by port.
     fn publish(&mut self, wanted: &Wanted, text: &str, at: &At<'_>) {
-        match wanted.protocol.as_str() {
-            "tcp" => {}
-            "udp" => {
-                let message = format!("the UDP port `{text}` is refused: {ONLY_TCP}");
-                self.out.error(at, "refused", message, LEAVE);
-                return;
-            }
+        let transport = match wanted.protocol.as_str() {
+            "tcp" => Transport::Tcp,
+            "udp" => Transport::Udp,
             other => {
-                let message = format!("a port of protocol `{other}` is refused: {ONLY_TCP}");
+                let message = format!("a port of protocol `{other}` is refused: {ONLY}");
                 self.out.error(at, "refused", message, LEAVE);
                 return;
             }
-        }
+        };
         let Some(host) = wanted.host else {
             self.no_host_port(wanted, text, at);
             return;
@@ -139,8 +134,10 @@ impl Binder<'_, '_> {
                 host_ip: wanted.host_ip,
                 host_port,
                 target,
+                transport,
             });
-            self.container.exposed.insert((target, "tcp".to_owned()));
+            let exposed = (target, transport.name().to_owned());
+            self.container.exposed.insert(exposed);
         }
     }
 

@@ -14,6 +14,7 @@ impl Asked<'_> {
         let hold = self.view.managed.container(name);
         let why = match &hold {
             Hold::Free => None,
+            Hold::Joining => return self.joining(),
             Hold::Held(why) => Some(*why),
             Hold::Glass { .. } => Some("it is managed by phoenixd"),
         };
@@ -33,7 +34,10 @@ impl Asked<'_> {
             Route::ContainerRename => {
                 self.alone(name, why)?;
                 let to = self.query("name")?;
-                if self.view.managed.is_taken(to) && !self.view.is_signed() {
+                let managed = self.view.managed;
+                // Where it is on a network its new name leads to it there; on which ones it is, is not known here.
+                let is_taken = managed.is_taken(to) || managed.is_name_anywhere(to);
+                if is_taken && !self.view.is_signed() {
                     return Err(format!("the name `{to}` is reserved for phoenixd"));
                 }
                 Ok(())
@@ -62,6 +66,21 @@ impl Asked<'_> {
         }
     }
 
+    /// A container of somebody else that was made to be in a managed one: it ends and is removed, and nothing begins in it. It
+    /// is known by its name, which it keeps.
+    fn joining(&self) -> Result<(), String> {
+        let name = &self.matched.name;
+        let verb = self.target.segments.get(2).map_or("", String::as_str);
+        let route = self.matched.route;
+        let is_read = matches!(route, Route::ContainerRead | Route::ContainerChanges);
+        let ends = route == Route::ContainerLife && !matches!(verb, "restart" | "unpause");
+        if is_read || ends {
+            return Ok(());
+        }
+        let what = format!("`{name}` was made to be in a managed container, or with its volumes");
+        self.view.signed_only(&what)
+    }
+
     /// On what is managed, phoenixd alone.
     fn alone(&self, name: &str, why: Option<&str>) -> Result<(), String> {
         match why {
@@ -72,17 +91,22 @@ impl Asked<'_> {
 
     fn exec_create(&self, hold: &Hold) -> Result<(), String> {
         let name = &self.matched.name;
+        // It leads out of any container, onto the host, and from there into every other.
+        let is_privileged = !self.json.field("Privileged").is_nothing();
         match hold {
+            Hold::Free if is_privileged => Err(format!(
+                "a privileged exec in `{name}` leads to the host, where managed containers are"
+            )),
             Hold::Free => Ok(()),
+            Hold::Joining => self.joining(),
             Hold::Held(why) => Err(format!("nobody may exec in `{name}`: {why}")),
             Hold::Glass { until, .. } if self.view.now < *until => {
-                // A privileged exec leads out of the container, onto the host.
-                if self.json.field("Privileged").is_nothing() {
-                    Ok(())
-                } else {
+                if is_privileged {
                     Err(format!(
                         "`{name}` is broken open, but not for a privileged exec"
                     ))
+                } else {
+                    Ok(())
                 }
             }
             Hold::Glass { .. } => Err(format!(
@@ -111,7 +135,7 @@ impl Asked<'_> {
     pub(super) fn commit(&self) -> Result<(), String> {
         let name = self.query("container")?;
         match self.view.managed.container(name) {
-            Hold::Free => {}
+            Hold::Free | Hold::Joining => {}
             Hold::Held(why) => return Err(format!("no image is made of `{name}`: {why}")),
             Hold::Glass { .. } => {
                 return Err(format!(

@@ -3,7 +3,7 @@
 use super::super::json::Json;
 use super::super::managed::Hold;
 use super::decide::View;
-use super::{Asked, mount};
+use super::{Asked, mount, network};
 
 /// Labels that phoenixd puts on what it makes; whoever puts them on something else makes it look like phoenixd's.
 const OWN_LABELS: [&str; 6] = [
@@ -36,9 +36,20 @@ const DEFAULT_CAPS: [&str; 14] = [
 /// Fields that join another container's namespaces.
 const JOINS: [&str; 5] = ["NetworkMode", "PidMode", "IpcMode", "UTSMode", "Cgroup"];
 /// Fields in which `host` leads to the host.
-const HOST: [&str; 3] = ["NetworkMode", "PidMode", "UsernsMode"];
+const HOST: [&str; 4] = ["NetworkMode", "PidMode", "IpcMode", "UsernsMode"];
 /// Fields that must be as they are by default.
 const FORBIDDEN: [&str; 4] = ["Privileged", "Devices", "DeviceCgroupRules", "CgroupParent"];
+/// What a seccomp profile of one's own does with calls that it does not name. An empty one, and one without this, is none at
+/// all (runc v1.1, `libcontainer/specconv`, `SetupSeccomp`).
+const SHUT: [&str; 5] = [
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_TRAP",
+];
+/// Mounts of one container that are looked at.
+const MOUNTS: usize = 64;
 /// Lists that replace the paths hidden from the container; empty ones, too.
 const HIDDEN_PATHS: [&str; 2] = ["MaskedPaths", "ReadonlyPaths"];
 
@@ -67,15 +78,26 @@ impl Asked<'_> {
         for host in [host, self.json] {
             leads_nowhere(self.view, host)?;
         }
+        self.create_on_networks(name)
+    }
+
+    /// The networks that it begins on, and the names that it has there: dockerd knows it by its own name, by its host name
+    /// (since 25) and by its aliases, and takes these for each network that it is on by this request.
+    fn create_on_networks(&self, name: &str) -> Result<(), String> {
         let endpoints = self.json.field("NetworkingConfig").field("EndpointsConfig");
         let endpoints = endpoints.pairs().ok_or("`EndpointsConfig` is no map")?;
+        let mut names = vec![name, text(self.json, "Hostname")?];
+        let mut networks = vec![
+            text(self.json.field("HostConfig"), "NetworkMode")?,
+            text(self.json, "NetworkMode")?,
+        ];
         for (network, endpoint) in endpoints {
+            networks.extend([network, text(endpoint, "NetworkID")?]);
+            names.extend(network::names(self.view, endpoint)?);
+        }
+        for network in networks {
             is_foreign_network(self.view, network)?;
-            let id = endpoint.field("NetworkID").text();
-            is_foreign_network(self.view, id.ok_or("`NetworkID` is no text")?)?;
-            for link in texts(endpoint, "Links")? {
-                is_foreign(self.view, before_colon(link))?;
-            }
+            network::has_no_name_of_ours(self.view, network, &names)?;
         }
         Ok(())
     }
@@ -85,10 +107,14 @@ impl Asked<'_> {
 fn leads_nowhere(view: &View<'_>, host: &Json) -> Result<(), String> {
     stays_alone(host)?;
     joins_nobody(view, host)?;
-    for bind in texts(host, "Binds")? {
+    let binds = texts(host, "Binds")?;
+    let mounts = host.field("Mounts").items().ok_or("`Mounts` is no list")?;
+    if binds.len() + mounts.len() > MOUNTS {
+        return Err(format!("more than {MOUNTS} mounts are not looked at"));
+    }
+    for bind in binds {
         mount::bind(view, bind)?;
     }
-    let mounts = host.field("Mounts").items().ok_or("`Mounts` is no list")?;
     for one in mounts {
         mount::mount(view, one)?;
     }
@@ -108,7 +134,7 @@ fn stays_alone(host: &Json) -> Result<(), String> {
         }
     }
     for field in HOST {
-        let mode = host.field(field).text().ok_or("a namespace is no text")?;
+        let mode = text(host, field)?;
         if mode.eq_ignore_ascii_case("host") {
             return refused(field);
         }
@@ -125,9 +151,25 @@ fn stays_alone(host: &Json) -> Result<(), String> {
             return refused(&format!("CapAdd {cap}"));
         }
     }
+    let devices = host.field("DeviceRequests").items();
+    let devices = devices.ok_or("`DeviceRequests` is no list")?;
+    if !devices.iter().all(is_gpu) {
+        return refused("DeviceRequests");
+    }
     for option in texts(host, "SecurityOpt")? {
+        if !is_shut(option) {
+            return refused("SecurityOpt seccomp");
+        }
         let option = option.to_ascii_lowercase();
-        let is_loose = ["unconfined", "label=disable", "label:disable"];
+        // `writable-cgroups` is docker 28's: with it a container raises its own limits, and those below it.
+        let is_loose = [
+            "unconfined",
+            "label=disable",
+            "label:disable",
+            "writable-cgroups=true",
+            // SELinux's type for containers that are not confined.
+            "spc_t",
+        ];
         if is_loose.iter().any(|loose| option.contains(loose)) {
             return refused("SecurityOpt");
         }
@@ -135,10 +177,41 @@ fn stays_alone(host: &Json) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether an option leaves the filter of system calls as shut as it is, or shuts others by default. What a profile lets
+/// through by name is not weighed: the calls that lead out ask for capabilities.
+fn is_shut(option: &str) -> bool {
+    let value = option.strip_prefix("seccomp");
+    let Some(profile) = value.and_then(|value| value.strip_prefix(['=', ':'])) else {
+        return true;
+    };
+    if profile == "builtin" {
+        return true;
+    }
+    let profile = Json::parse(profile.as_bytes()).ok();
+    let default = profile
+        .as_ref()
+        .and_then(|it| it.field("defaultAction").text());
+    default.is_some_and(|action| SHUT.contains(&action))
+}
+
+/// Whether a request for devices is for graphics cards. What CDI calls a device may be any path or program of the host.
+fn is_gpu(request: &Json) -> bool {
+    let driver = request.field("Driver").text();
+    let ids = texts(request, "DeviceIDs");
+    let kinds = request.field("Capabilities").items().unwrap_or_default();
+    let is_cdi = |kind: &Json| {
+        kind.items()
+            .is_none_or(|all| all.iter().any(|one| one.text() == Some("cdi")))
+    };
+    driver.is_some_and(|driver| matches!(driver, "" | "nvidia"))
+        && ids.is_ok_and(|ids| !ids.iter().any(|id| id.contains('=')))
+        && !kinds.iter().any(is_cdi)
+}
+
 /// No namespace, volume or link of a managed container, and none of its networks.
 fn joins_nobody(view: &View<'_>, host: &Json) -> Result<(), String> {
     for field in JOINS {
-        let mode = host.field(field).text().ok_or("a namespace is no text")?;
+        let mode = text(host, field)?;
         let lower = mode.to_ascii_lowercase();
         if lower.starts_with("container:") {
             is_foreign(view, mode.get("container:".len()..).unwrap_or_default())?;
@@ -154,10 +227,13 @@ fn joins_nobody(view: &View<'_>, host: &Json) -> Result<(), String> {
     Ok(())
 }
 
-fn is_foreign(view: &View<'_>, reference: &str) -> Result<(), String> {
+pub(super) fn is_foreign(view: &View<'_>, reference: &str) -> Result<(), String> {
     let reference = reference.strip_prefix('/').unwrap_or(reference);
     match view.managed.container(reference) {
         Hold::Free => Ok(()),
+        Hold::Joining => Err(format!(
+            "nobody joins `{reference}`: it was made to be in a managed container, or with its volumes"
+        )),
         Hold::Held(why) => Err(format!("nobody joins `{reference}`: {why}")),
         Hold::Glass { .. } => Err(format!(
             "nobody joins `{reference}`: it is managed by phoenixd"
@@ -172,12 +248,18 @@ fn is_foreign_network(view: &View<'_>, reference: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn before_colon(text: &str) -> &str {
+pub(super) fn before_colon(text: &str) -> &str {
     text.split(':').next().unwrap_or_default()
 }
 
+/// A text, empty where there is none.
+pub(super) fn text<'j>(object: &'j Json, field: &str) -> Result<&'j str, String> {
+    let odd = || format!("`{field}` is no text");
+    object.field(field).text().ok_or_else(odd)
+}
+
 /// A list of texts.
-fn texts<'j>(object: &'j Json, field: &str) -> Result<Vec<&'j str>, String> {
+pub(super) fn texts<'j>(object: &'j Json, field: &str) -> Result<Vec<&'j str>, String> {
     // dockerd takes one text for a list in places (`strslice.StrSlice`).
     let value = object.field(field);
     if let Json::Text(text) = value {

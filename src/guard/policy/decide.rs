@@ -31,6 +31,9 @@ pub struct Site {
     pub load: bool,
 }
 
+/// A path of the host, its symlinks followed; as written from where it is not there. `Err`: it is not looked at, and why.
+pub type Resolve<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
+
 /// Who made an exec that was seen.
 pub(in crate::guard) type ExecOf<'a> = dyn Fn(&str) -> Option<ExecOwner> + 'a;
 
@@ -55,8 +58,8 @@ pub(in crate::guard) struct View<'a> {
     pub site: Site,
     /// The execs that were seen to be made.
     pub exec: &'a ExecOf<'a>,
-    /// A path of the host, its symlinks resolved; as written where it is not there.
-    pub resolve: &'a dyn Fn(&str) -> String,
+    /// Where a path of the host leads.
+    pub resolve: &'a Resolve<'a>,
 }
 
 impl View<'_> {
@@ -76,6 +79,17 @@ impl View<'_> {
     }
 }
 
+/// Whether it only reads, and so is everybody's whatever is managed.
+pub(in crate::guard) fn is_read(request: &Request) -> bool {
+    let target = Target::parse(&request.uri).ok();
+    let matched = target.and_then(|target| routes::find(&request.method, &target));
+    matched.is_some_and(|matched| reads(request, &matched))
+}
+
+fn reads(request: &Request, matched: &Matched) -> bool {
+    matches!(matched.route, Route::Free | Route::ContainerRead) && request.method != "POST"
+}
+
 /// Decides on one request.
 pub(in crate::guard) fn decide(request: &Request, view: &View<'_>) -> Verdict {
     match judge(request, view) {
@@ -91,7 +105,7 @@ fn judge(request: &Request, view: &View<'_>) -> Result<(), String> {
     let target = Target::parse(&request.uri).map_err(|odd| odd.to_string())?;
     let matched = routes::find(&request.method, &target)
         .ok_or("this route is not known, and what is not known is denied")?;
-    if matches!(matched.route, Route::Free | Route::ContainerRead) && request.method != "POST" {
+    if reads(request, &matched) {
         return Ok(());
     }
     // A signature covers what is shown, and phoenixd sends nothing else.

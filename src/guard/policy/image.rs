@@ -63,6 +63,10 @@ impl Asked<'_> {
         if name.is_empty() {
             return Ok(());
         }
+        // 20.10 takes a digest in front of a tag, and forgets it (measured: `repo=app@sha256:…&tag=1` names `app:1`).
+        if name.contains('@') && !tag.is_empty() && !tag.contains(':') {
+            return Err(format!("`{name}` has a digest, and is given a tag besides"));
+        }
         // A digest moves no name. Without any tag dockerd pulls them all.
         let full = format!("{name}:{tag}");
         let is_ours = if tag.contains(':') {

@@ -10,8 +10,10 @@ mod create;
 mod decide;
 mod image;
 mod mount;
-mod resource;
+mod network;
+mod path;
+mod volume;
 
 use decide::Asked;
-pub(super) use decide::{ExecOwner, View, decide};
-pub use decide::{Site, Verdict};
+pub(super) use decide::{ExecOwner, View, decide, is_read};
+pub use decide::{Resolve, Site, Verdict};

@@ -73,17 +73,20 @@ pub fn capture(request: &Request, pieces: Vec<Piece>) -> io::Result<Captured> {
     if let Some(earlier) = earlier(request) {
         return Ok(earlier);
     }
-    retain::clear_partial(&request.directory)?;
     let time = clock::wall_now().strftime("%Y%m%dT%H%M%S%3fZ");
     let name = format!("{}-{time}", request.replica);
     let whole = request.directory.join(&name);
-    let mut folder = Folder::new(request.directory.join(name + PARTIAL), &request.secrets)?;
-    for piece in pieces {
-        folder.piece(piece)?;
-    }
-    look_at_host(request, &mut folder)?;
-    let (partial, digest, missing) = folder.finish(request)?;
-    fs::rename(partial, &whole)?;
+    // Others may be written at the same time: nobody touches what is not his own.
+    let partial = request.directory.join(name + PARTIAL);
+    let written = write(request, pieces, &partial).and_then(|written| {
+        fs::rename(&partial, &whole)?;
+        Ok(written)
+    });
+    let (digest, missing) = written.inspect_err(|_| {
+        // On a full disk what is half written takes the space of what is to be recorded. What cannot be removed here the
+        // next start removes.
+        fs::remove_dir_all(&partial).unwrap_or_default();
+    })?;
     File::open(&request.directory)?.sync_all()?;
     // What is too much is tried again with the next capture; this one is there.
     retain::keep(&request.directory, &request.retention, &whole).unwrap_or_default();
@@ -92,6 +95,20 @@ pub fn capture(request: &Request, pieces: Vec<Piece>) -> io::Result<Captured> {
         digest,
         missing,
     })
+}
+
+/// The digest of the manifest, and what is missing.
+fn write(
+    request: &Request,
+    pieces: Vec<Piece>,
+    partial: &Path,
+) -> io::Result<(String, Vec<String>)> {
+    let mut folder = Folder::new(partial.to_owned(), &request.secrets)?;
+    for piece in pieces {
+        folder.piece(piece)?;
+    }
+    look_at_host(request, &mut folder)?;
+    folder.finish(request)
 }
 
 fn look_at_host(request: &Request, folder: &mut Folder<'_>) -> io::Result<()> {
@@ -204,7 +221,7 @@ impl<'a> Folder<'a> {
         Ok(())
     }
 
-    fn finish(self, request: &Request) -> io::Result<(PathBuf, String, Vec<String>)> {
+    fn finish(self, request: &Request) -> io::Result<(String, Vec<String>)> {
         let manifest = json!({
             "version": 1,
             "replica": request.replica.to_string(),
@@ -216,7 +233,7 @@ impl<'a> Folder<'a> {
         let text = self.secrets.blot(format!("{manifest:#}\n").into_bytes());
         durable(&self.path.join(MANIFEST), &text)?;
         File::open(&self.path)?.sync_all()?;
-        Ok((self.path, digest(&text), self.missing))
+        Ok((digest(&text), self.missing))
     }
 }
 

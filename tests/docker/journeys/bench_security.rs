@@ -117,7 +117,13 @@ fn host_ports(container: &Value) -> impl Iterator<Item = &Value> {
 
 fn failed(container: &Value) -> Vec<&'static str> {
     let failed = CHECKS.iter().filter(|(_, passes)| !passes(container));
-    failed.map(|(number, _)| *number).collect()
+    let failed: Vec<&str> = failed.map(|(number, _)| *number).collect();
+    println!(
+        "{}: {} checks, failed: {failed:?}",
+        container["Name"],
+        CHECKS.len()
+    );
+    failed
 }
 
 /// What no container passes here: 5.2 asks for a profile that the kernel has to know.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Journey, Load, Made, eventually, pause};
+use super::support::{Journey, Load, Made, eventually, pause, until};
 use crate::compose::{Said, compose};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -200,6 +200,11 @@ fn a_recreated_database_replaces_its_dependent_once_when_it_is_healthy_and_no_re
     let before = project.of_compose();
     assert_eq!(born_after(&first), format!("db=compose:{}", before[0].id));
 
+    // The edge comes a moment after its replica.
+    until("the port leads to it", SOON, || {
+        let answer = journey.try_get("/healthz");
+        answer.map(|answer| assert_eq!(answer.status, 200))
+    });
     let load = Load::begin(journey.port, 2, 1);
     project.is_well(false);
     project.compose(&["up", "--detach", "--force-recreate", "db"]);

@@ -72,7 +72,7 @@ fn a_replacement_that_never_gets_healthy_is_removed_and_the_old_one_serves_on() 
 
     let inspect = journey.inspect(&old[0]);
     assert_eq!(inspect["State"]["Running"], true, "the old one stays");
-    load.end().assert_nothing_lost(100);
+    load.end().assert_nothing_lost(30);
     supervisor.end();
     assert_backoff(&events);
     assert!(events.most_running(1) <= 2, "{:#?}", events.actions());

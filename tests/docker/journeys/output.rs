@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::support::{Journey, eventually};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "service",
     "replica",
     "container_id",
@@ -20,6 +20,7 @@ const KEYS: [&str; 10] = [
     "generation",
     "waiting_on",
     "tainted",
+    "glass",
 ];
 
 #[test]

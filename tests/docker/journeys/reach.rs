@@ -63,6 +63,13 @@ fn reached(journey: &Journey) {
         .as_object()
         .expect("networks");
     assert_eq!(networks.len(), 2, "{networks:#?}");
+    // In a pod the pause has the names.
+    let whose = if journey.is_in_pods() {
+        journey.inspect(&format!("{project}-web-pause.1"))
+    } else {
+        inspect.clone()
+    };
+    let networks = &whose["NetworkSettings"]["Networks"];
     for (network, aliases) in [
         ("front", &["shop", "www", "web"][..]),
         ("back", &["inner", "web"]),

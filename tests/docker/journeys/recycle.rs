@@ -21,7 +21,7 @@ fn ten_recycles_under_constant_load_lose_no_request() {
         before = after;
     }
     let tally = load.end();
-    tally.assert_nothing_lost(1000);
+    tally.assert_nothing_lost(100);
     // Each of the twenty-two replicas served.
     assert!(tally.by.len() >= 20, "{tally:#?}");
 
@@ -49,6 +49,21 @@ fn ten_recycles_under_constant_load_lose_no_request() {
 }
 
 #[test]
+fn a_supervisor_that_forwards_by_itself_loses_no_request_either_and_closes_its_port_at_its_end() {
+    let journey = Journey::of_web(2, "", "drain: 200ms").inside();
+    let supervisor = journey.up_ready(2);
+    assert_eq!(journey.all_containers().len(), 2, "no pod");
+    let load = Load::begin(journey.port, 3, 3);
+    for _ in 0..3 {
+        journey.run(&["recycle"]).success();
+    }
+    load.end().assert_nothing_lost(100);
+    supervisor.end();
+    let refused = std::net::TcpStream::connect(("127.0.0.1", journey.port));
+    assert!(refused.is_err(), "the port is the supervisor's");
+}
+
+#[test]
 fn a_lone_replica_is_recycled_without_a_lost_request() {
     let journey = Journey::of_web(1, "", "drain: 200ms");
     let _supervisor = journey.up_ready(1);
@@ -57,7 +72,7 @@ fn a_lone_replica_is_recycled_without_a_lost_request() {
     for _ in 0..5 {
         journey.run(&["recycle"]).success();
     }
-    load.end().assert_nothing_lost(500);
+    load.end().assert_nothing_lost(150);
     assert!(events.most_running(1) <= 2, "{:#?}", events.actions());
 }
 

@@ -20,7 +20,10 @@ struct Shared {
 
 impl Shared {
     fn new() -> Self {
-        let journey = Journey::new();
+        Self::of(Journey::new())
+    }
+
+    fn of(journey: Journey) -> Self {
         let web = journey.web(
             2,
             "profiles: [phoenix]\nnetworks: [front]\nvolumes: [\"data:/data\"]",
@@ -72,6 +75,14 @@ impl Shared {
         (network, volume.json())
     }
 
+    /// Whatever compose and the replicas are, and in a pod the pause, which has the name.
+    #[track_caller]
+    fn has_attached(&self, many: usize) {
+        let pauses = usize::from(self.journey.is_in_pods());
+        let attached = self.attached();
+        assert_eq!(attached.len(), many + pauses, "{attached:?}");
+    }
+
     /// Who is attached to the network.
     fn attached(&self) -> Vec<String> {
         let path = format!("/networks/{}_front", self.journey.project);
@@ -108,7 +119,7 @@ fn compose_finds_the_network_and_the_volume_that_phoenixd_made() {
         shared.compose(&["up", "--detach"]).without_complaint();
         assert_eq!(shared.common(), common, "made by phoenixd, and kept");
         assert_eq!(journey.running_ids(), replicas);
-        assert_eq!(shared.attached().len(), 3, "{:?}", shared.attached());
+        shared.has_attached(3);
     }
     assert_eq!(events.actions(), [], "the replicas are left alone");
     drop(supervisor);
@@ -132,7 +143,7 @@ fn phoenixd_joins_the_network_and_the_volume_that_compose_made() {
 
     let supervisor = journey.up_ready(2);
     assert_eq!(shared.common(), common, "compose's, not made anew");
-    assert_eq!(shared.attached().len(), 3, "{:?}", shared.attached());
+    shared.has_attached(3);
     assert_eq!(journey.engine.networks(&journey.label()), [""; 0]);
     journey.run(&["recycle"]).success();
     journey.run(&["down", "--volumes"]).success();
@@ -188,7 +199,7 @@ fn compose_shows_the_replicas_and_leaves_them_alone() {
     }
     assert_eq!(events.actions(), [], "none was as much as looked into");
     shared.compose(&["up", "--detach"]).without_complaint();
-    assert_eq!(shared.attached().len(), 3, "{:?}", shared.attached());
+    shared.has_attached(3);
 }
 
 #[test]
@@ -232,7 +243,8 @@ fn healed(journey: &Journey, gone: &[String]) {
 
 #[test]
 fn a_compose_down_that_takes_the_replicas_is_told_and_mended() {
-    let shared = Shared::new();
+    // Pods are none of docker compose's, and would keep the network.
+    let shared = Shared::of(Journey::new().inside());
     let journey = &shared.journey;
     let supervisor = journey.up_ready(2);
     shared.compose(&["up", "--detach"]).without_complaint();
@@ -250,7 +262,7 @@ fn a_compose_down_that_takes_the_replicas_is_told_and_mended() {
         assert!(recorded.lines().any(tells), "{recorded}");
     }
     shared.compose(&["up", "--detach"]).without_complaint();
-    assert_eq!(shared.attached().len(), 3, "{:?}", shared.attached());
+    shared.has_attached(3);
 
     // While it does not: containers and network are gone when it looks again.
     let (before, common) = (journey.running_ids(), shared.common());
@@ -275,5 +287,5 @@ fn a_compose_down_that_takes_the_replicas_is_told_and_mended() {
     let common = shared.common();
     shared.compose(&["up", "--detach"]).without_complaint();
     assert_eq!(shared.common(), common, "the network that phoenixd made");
-    assert_eq!(shared.attached().len(), 3, "{:?}", shared.attached());
+    shared.has_attached(3);
 }

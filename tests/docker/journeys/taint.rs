@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{Journey, eventually, now, pause, since};
+use super::support::{Journey, eventually, now, pause, since, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Executes a program in a container, as `docker exec` does.
-fn exec(journey: &Journey, id: &str) {
+/// Executes a program in a container, as `docker exec` does; the engine's id of it.
+pub(super) fn exec(journey: &Journey, id: &str) -> String {
     let body = json!({ "Cmd": ["/phoenixd", "--version"] });
     let made = journey
         .engine
@@ -22,9 +22,10 @@ fn exec(journey: &Journey, id: &str) {
     journey
         .engine
         .must("POST", &format!("/exec/{exec}/start"), Some(&start));
+    exec
 }
 
-fn await_gone(journey: &Journey, id: &str) {
+pub(super) fn await_gone(journey: &Journey, id: &str) {
     eventually(
         "the touched replica is gone",
         PATIENCE,
@@ -46,7 +47,7 @@ fn await_frozen(journey: &Journey, id: &str) {
 }
 
 /// The journal's records of a kind.
-fn journal(journey: &Journey, kind: &str) -> Vec<Value> {
+pub(super) fn journal(journey: &Journey, kind: &str) -> Vec<Value> {
     let path = journey.path("state").join(&journey.project);
     let text = fs::read_to_string(path.join("journal.jsonl")).unwrap_or_default();
     text.lines()
@@ -144,12 +145,40 @@ fn an_exec_takes_a_replica_out_of_rotation_and_leaves_evidence() {
 }
 
 #[test]
+fn replicas_that_are_touched_at_the_same_time_all_leave_evidence() {
+    let journey = Journey::of_web(3, "", "");
+    let mut supervisor = journey.up_ready(3);
+    let victims = journey.running_ids();
+    std::thread::scope(|scope| {
+        for victim in &victims {
+            scope.spawn(|| exec(&journey, victim));
+        }
+    });
+    for victim in &victims {
+        await_gone(&journey, victim);
+    }
+    supervisor.await_ready(3);
+    let ended = journal(&journey, "ended").into_iter();
+    let captured: Vec<Value> = ended
+        .filter(|record| record["action"] == "capture")
+        .collect();
+    assert!(
+        captured.iter().all(|record| record["outcome"] == "done"),
+        "{captured:#?}"
+    );
+    let directories = evidence(&journey);
+    assert_eq!(directories.len(), 3, "{directories:?}");
+    let whole = |directory: &PathBuf| directory.join("manifest.json").exists();
+    assert!(directories.iter().all(whole), "{directories:?}");
+}
+
+#[test]
 fn every_door_taints() {
     let journey = Journey::of_web(1, "", "backoff: { base: 100ms, cap: 1s }");
     let mut supervisor = journey.up_ready(1);
     let image = format!("{}-committed", journey.project);
     for door in [
-        "attach", "archive", "export", "commit", "update", "rename", "pause",
+        "attach", "archive", "export", "commit", "update", "rename", "pause", "restart",
     ] {
         let id = journey.running_ids().remove(0);
         let (method, path, body) = match door {
@@ -177,6 +206,7 @@ fn every_door_taints() {
                 let name = format!("{}-mine", journey.project);
                 ("POST", format!("/containers/{id}/rename?name={name}"), None)
             }
+            "restart" => ("POST", format!("/containers/{id}/restart?t=0"), None),
             other => ("POST", format!("/containers/{id}/{other}"), None),
         };
         // What becomes of the call is not the question: it may be cut off by the end of its container.
@@ -190,18 +220,113 @@ fn every_door_taints() {
                 .any(|record| record["container_id"] == id.as_str()),
             "{door}: {tainted:#?}"
         );
-        println!(
-            "{door}: {}",
-            tainted
-                .last()
-                .map_or("", |it| it["reason"].as_str().unwrap_or(""))
-        );
+        let why = tainted_by(&journey, &id);
+        println!("{door}: {why:?}");
+        if ["commit", "restart"].contains(&door) {
+            assert!(why.iter().any(|why| why.contains(door)), "{why:?}");
+        }
     }
     drop(
         journey
             .engine
             .call("DELETE", &format!("/images/{image}?force=1"), None),
     );
+}
+
+/// Why a container was tainted, by the journal.
+fn tainted_by(journey: &Journey, id: &str) -> Vec<String> {
+    let all = journal(journey, "tainted").into_iter();
+    all.filter(|record| record["container_id"] == id)
+        .filter_map(|record| Some(record["reason"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn files_that_are_copied_in_or_out_taint_and_what_the_engine_refuses_does_not() {
+    let journey = Journey::new();
+    let service = "volumes: [\"data:/data\"]\ntmpfs: [/scratch]";
+    let phoenix = "backoff: { base: 100ms, cap: 1s }";
+    let file = journey.web(1, service, phoenix);
+    journey.write(&format!("{file}volumes: {{ data: {{}} }}\n"));
+    let mut supervisor = journey.up_ready(1);
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(5);
+    archive
+        .append_data(&mut header, "left-behind", &b"hello"[..])
+        .expect("append");
+    let archive = archive.into_inner().expect("archive");
+    for path in ["/data", "/scratch", "/"] {
+        let id = journey.running_ids().remove(0);
+        let (status, said) = journey.engine.copy_in(&id, path, &archive);
+        println!("{path}: {status} {said}");
+        if status >= 400 {
+            assert_ne!(path, "/data");
+            pause(Duration::from_secs(2));
+            let why = tainted_by(&journey, &id);
+            // 28.5.2 has changed the layer before it refuses (it mounts the container's view there); 20.10.24 has not.
+            let by_layer = |why: &String| why.ends_with(" changed");
+            assert!(why.iter().all(by_layer), "{path}: {why:?}");
+            if why.is_empty() {
+                assert_eq!(journey.running_ids(), [id]);
+            } else {
+                await_gone(&journey, &id);
+                supervisor.await_ready(1);
+            }
+            continue;
+        }
+        await_gone(&journey, &id);
+        supervisor.await_ready(1);
+        let why = tainted_by(&journey, &id);
+        let copied = "copy of files into it".to_owned();
+        assert!(why.contains(&copied), "{path}: {why:?}");
+    }
+    let id = journey.running_ids().remove(0);
+    let path = format!("/containers/{id}/archive?path=/data/left-behind");
+    let copied = journey.engine.must("GET", &path, None);
+    assert!(copied.text().contains("hello"));
+    await_gone(&journey, &id);
+    supervisor.await_ready(1);
+    let why = tainted_by(&journey, &id);
+    assert!(
+        why.contains(&"copy of files out of it".to_owned()),
+        "{why:?}"
+    );
+}
+
+#[test]
+fn another_network_taints_and_who_lost_its_own_is_replaced() {
+    let journey = Journey::of_web(1, "", "backoff: { base: 100ms, cap: 1s }");
+    let mut supervisor = journey.up_ready(1);
+    let elsewhere = format!("{}-elsewhere", journey.project);
+    journey.engine.must(
+        "POST",
+        "/networks/create",
+        Some(&json!({ "Name": elsewhere })),
+    );
+    let mut gone = Vec::new();
+    for (network, verb) in [
+        (elsewhere.clone(), "connect"),
+        (format!("{}_default", journey.project), "disconnect"),
+    ] {
+        let id = journey.running_ids().remove(0);
+        let body = json!({ "Container": id, "Force": true });
+        let began = now();
+        let path = format!("/networks/{network}/{verb}");
+        journey.engine.must("POST", &path, Some(&body));
+        await_gone(&journey, &id);
+        println!("{verb}: gone after {:?}", since(began));
+        supervisor.await_ready(1);
+        gone.push((verb, tainted_by(&journey, &id)));
+    }
+    // Before the test may fail: nobody else removes it.
+    journey
+        .engine
+        .must("DELETE", &format!("/networks/{elsewhere}"), None);
+    for (verb, why) in gone {
+        assert_eq!(why, ["change of its networks"], "{verb}");
+    }
 }
 
 #[test]
@@ -282,6 +407,48 @@ fn a_supervisor_killed_after_the_freeze_leaves_the_rest_to_the_next_one() {
     supervisor.await_ready(1);
     assert_eq!(evidence(&journey).len(), 1);
     journey.run(&["events"]).success();
+}
+
+#[test]
+fn a_supervisor_killed_between_the_taint_and_the_freeze_lets_nobody_back_in() {
+    let journey = Journey::of_web(1, "", "");
+    let supervisor = journey.up_ready(1);
+    let victim = journey.running_ids().remove(0);
+    let exec = exec(&journey, &victim);
+    // It ends at once: no event and no scan of the next supervisor tells of it. The freeze waits a second after it.
+    until("the end of the exec", PATIENCE, || {
+        let path = format!("/exec/{exec}/json");
+        let exec = journey.engine.must("GET", &path, None).json();
+        if exec["Running"] == false && exec["ExitCode"].is_i64() {
+            Ok(())
+        } else {
+            Err(exec)
+        }
+    });
+    eventually(
+        "the taint is in the journal",
+        PATIENCE,
+        || journal(&journey, "tainted"),
+        |tainted| !tainted.is_empty(),
+    );
+    supervisor.kill();
+    let state = journey.engine.inspect(&victim);
+    println!(
+        "killed with the replica {state:?}",
+        state = state.map(|it| it["State"]["Status"].clone())
+    );
+    // The engine tells a new subscriber of the second before, too.
+    pause(Duration::from_secs(3));
+    let mut supervisor = journey.up();
+    await_gone(&journey, &victim);
+    supervisor.await_ready(1);
+    assert_eq!(evidence(&journey).len(), 1);
+    let again = journal(&journey, "tainted");
+    let again = again.iter().find(|it| it["detail"]["before"] == true);
+    let again = again.expect("the next supervisor says so again");
+    assert_eq!(again["container_id"], victim.as_str());
+    assert_eq!(again["reason"], "exec of `/phoenixd --version`");
+    journey.run(&["journal", "verify"]).success();
 }
 
 /// From the begin of the first call of an exec until the table without the replica is published, by the supervisor's log.

@@ -52,6 +52,7 @@ impl<'a> Watch<'a> {
             layers: Layers::new().expect("inotify"),
         };
         watch.scanner.watch(&[Watched {
+            in_pod: false,
             id: ContainerId::new(watch.id.clone()),
             pid,
             upper: watch.upper.clone(),

@@ -33,6 +33,7 @@ fn every_field_of_the_original_is_in_the_definition() {
         container: Arc::new(container.clone()),
         image: None,
         born_after: phoenixd::spec::BornAfter::default(),
+        joins: None,
     };
     let body = json!({ "create": body_json(&birth), "connect": connect_json(&container) });
     assert_snapshot!("rich", format!("{body:#}"));

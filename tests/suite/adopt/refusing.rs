@@ -63,7 +63,7 @@ fn what_cannot_be_carried_over_is_said_and_not_dropped() {
         host("FutureThing", json!({ "On": true })),
         host(
             "PortBindings",
-            json!({ "53/udp": [{ "HostIp": "", "HostPort": "53" }] }),
+            json!({ "53/sctp": [{ "HostIp": "", "HostPort": "53" }] }),
         ),
         host(
             "PortBindings",
@@ -87,7 +87,7 @@ fn what_cannot_be_carried_over_is_said_and_not_dropped() {
     its `HostConfig.IOMaximumIOps` is 500, which phoenixd cannot carry over
     its `HostConfig.CpusetMems` is 0, which phoenixd cannot carry over
     its `HostConfig.FutureThing` is {On: true}, which phoenixd cannot carry over
-    it publishes port 53/udp, and phoenixd forwards TCP only, not udp
+    it publishes port 53/sctp, and phoenixd forwards TCP and UDP only, not sctp
     it publishes port 80/tcp, and leaves the host's port to the engine: give it a port of its own, which phoenixd can hold
     its mount of `/x` is of type image, which cannot be carried over
     its mount of `/x` has the option FutureThing, which cannot be carried over
@@ -115,10 +115,12 @@ fn labels_that_mean_nothing_are_refused() {
     let all = [
         with("/Config/Labels/phoenixd.tll", json!("1h")),
         with("/Config/Labels/phoenixd.ttl", json!("soon")),
+        with("/Config/Labels/phoenixd.edge", json!("external")),
     ];
     assert_snapshot!(all.join("\n"), @r"
-    label `phoenixd.tll: 1h`: phoenixd knows no such label; there are phoenixd.ttl, phoenixd.jitter, phoenixd.drain, phoenixd.surge, phoenixd.allow, phoenixd.discard_layer, phoenixd.probe.http, phoenixd.probe.tcp, phoenixd.probe.docker, phoenixd.probe.none, phoenixd.probe.port, phoenixd.probe.interval, phoenixd.probe.timeout, phoenixd.probe.successes, phoenixd.probe.failures, phoenixd.probe.min_ready, phoenixd.probe.deadline
+    label `phoenixd.tll: 1h`: phoenixd knows no such label; there are phoenixd.ttl, phoenixd.jitter, phoenixd.drain, phoenixd.surge, phoenixd.allow, phoenixd.discard_layer, phoenixd.on_taint, phoenixd.network.listen, phoenixd.network.connect, phoenixd.network.enforce, phoenixd.probe.http, phoenixd.probe.tcp, phoenixd.probe.docker, phoenixd.probe.none, phoenixd.probe.port, phoenixd.probe.interval, phoenixd.probe.timeout, phoenixd.probe.successes, phoenixd.probe.failures, phoenixd.probe.min_ready, phoenixd.probe.deadline
     label `phoenixd.ttl: soon`: write a number and a unit: `250ms`, `30s`, `5m`, `6h`, `1d`
+    label `phoenixd.edge: external`: what docker compose made keeps its names and its networks, and its ports go to phoenixd's own edge: `x-phoenix.edge` is for `phoenixd up`
     ");
 }
 

@@ -116,7 +116,9 @@ impl Desk {
                 self.request(number, RequestState::Pending(2));
                 services
             }
-            CommandRequest::Down { .. } => unreachable!("a recycle was asked for"),
+            CommandRequest::BreakGlass { .. }
+            | CommandRequest::EndGlass { .. }
+            | CommandRequest::Down { .. } => unreachable!("a recycle was asked for"),
         }
     }
 
@@ -195,6 +197,7 @@ pub(super) fn ready(service: &str, serial: u64) -> ReplicaStatus {
         waiting_on: None,
         health: Health::None,
         tainted: None,
+        glass: None,
     }
 }
 

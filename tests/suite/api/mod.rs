@@ -40,7 +40,8 @@ fn a_row_has_these_keys_in_this_order() {
         "ttl_remaining_seconds": 240,
         "generation": 3,
         "waiting_on": null,
-        "tainted": null
+        "tainted": null,
+        "glass": null
       }
     ]
     "#);
@@ -54,11 +55,11 @@ fn a_missing_replica_has_a_row_after_those_of_its_service() {
         .map(|row| serde_json::to_string(row).unwrap())
         .collect();
     insta::assert_snapshot!(table.join("\n"), @r#"
-    {"service":"db","replica":"db-9","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null,"tainted":null}
-    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1","tainted":null}
-    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1","tainted":null}
-    {"service":"web","replica":"web-1","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null,"tainted":null}
-    {"service":"web","replica":"web-2","container_id":null,"stage":"creating","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"create under way","tainted":null}
+    {"service":"db","replica":"db-9","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null,"tainted":null,"glass":null}
+    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1","tainted":null,"glass":null}
+    {"service":"db","replica":null,"container_id":null,"stage":"missing","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"backoff, 4.0 s left after failure 2: exited with 1","tainted":null,"glass":null}
+    {"service":"web","replica":"web-1","container_id":"4f1d9c","stage":"ready","ready":true,"age_seconds":59,"ttl_remaining_seconds":240,"generation":3,"waiting_on":null,"tainted":null,"glass":null}
+    {"service":"web","replica":"web-2","container_id":null,"stage":"creating","ready":false,"age_seconds":null,"ttl_remaining_seconds":null,"generation":3,"waiting_on":"create under way","tainted":null,"glass":null}
     "#);
 }
 
@@ -216,7 +217,9 @@ async fn a_down_is_answered_with_what_is_left_even_when_the_supervisor_ends_at_o
                 assert!(volumes);
                 reply.send(Ok(())).unwrap();
             }
-            other @ CommandRequest::Recycle { .. } => panic!("{other:?}"),
+            other @ (CommandRequest::Recycle { .. }
+            | CommandRequest::BreakGlass { .. }
+            | CommandRequest::EndGlass { .. }) => panic!("{other:?}"),
         }
         desk.change(|snapshot| {
             snapshot.finished = true;
@@ -240,7 +243,9 @@ async fn a_refusal_of_the_supervisor_reaches_the_one_who_asked() {
                 let no = Problem::new("everything is being removed");
                 reply.send(Err(no)).unwrap();
             }
-            other @ CommandRequest::Down { .. } => panic!("{other:?}"),
+            other @ (CommandRequest::Down { .. }
+            | CommandRequest::BreakGlass { .. }
+            | CommandRequest::EndGlass { .. }) => panic!("{other:?}"),
         }
     };
     let (error, ()) = tokio::join!(client.recycle(&[]), work);
@@ -359,7 +364,7 @@ async fn what_is_wrong_with_a_request_is_told_as_json() {
         answers.push(format!("{method} {path}: {answer}"));
     }
     insta::assert_snapshot!(answers.join("\n"), @r#"
-    GET /: 404 {"error":"there is no `/` here","hint":"see /v1/status, /v1/recycle, /v1/requests/N, /v1/down"}
+    GET /: 404 {"error":"there is no `/` here","hint":"see /v1/status, /v1/recycle, /v1/break-glass, /v1/requests/N, /v1/down"}
     DELETE /v1/status: 405 {"error":"`/v1/status` does not take DELETE","hint":null}
     GET /v1/requests/first: 404 {"error":"Invalid URL: Cannot parse `first` to a `u64`","hint":null}
     GET /v1/requests/1?wait=maybe: 400 {"error":"Failed to deserialize query string: wait: provided string was not `true` or `false`","hint":null}

@@ -150,3 +150,8 @@ fn no_file_of_variables_makes_its_reader_panic_or_wins_over_the_environment() {
 fn no_request_makes_the_guard_panic_or_leads_into_a_managed_container() {
     run(&["fuzz/seeds/guard"], 20_000, targets::guard);
 }
+
+#[test]
+fn no_line_of_an_edge_s_control_makes_its_reader_panic_or_is_said_otherwise_than_heard() {
+    run(&["fuzz/seeds/control"], 20_000, targets::control);
+}

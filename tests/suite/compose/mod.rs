@@ -11,6 +11,7 @@
 mod fuzz;
 mod hash;
 mod limits;
+mod others;
 mod properties;
 mod readable;
 mod schema;

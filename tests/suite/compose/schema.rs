@@ -54,7 +54,7 @@ fn the_shipped_schema_is_the_one_that_the_types_make() {
 
 #[test]
 fn the_schema_knows_the_keys_that_are_read() {
-    let not_yet = ["keep", "edge"].map(str::to_owned);
+    let not_yet = ["keep"].map(str::to_owned);
     let mut read = known("{ zzzzzzzz: 1 }");
     read.retain(|key| !not_yet.contains(key));
     assert_eq!(keys("Phoenix"), read);
@@ -63,6 +63,11 @@ fn the_schema_knows_the_keys_that_are_read() {
     assert_eq!(keys("ProbeSettings"), known("{ probe: { zzzzzzzz: 1 } }"));
     assert_eq!(keys("Backoff"), known("{ backoff: { zzzzzzzz: 1 } }"));
     assert_eq!(keys("Network"), known("{ network: { zzzzzzzz: 1 } }"));
+    assert_eq!(keys("Edge"), known("{ edge: { zzzzzzzz: 1 } }"));
+    assert_eq!(
+        keys("RateSettings"),
+        known("{ edge: { rate: { zzzzzzzz: 1 } } }")
+    );
 }
 
 #[test]
@@ -77,11 +82,12 @@ fn a_file_with_every_default_written_out_is_the_file_without_them() {
         pairs.collect::<Vec<_>>().join(", ")
     };
     let text = format!(
-        "services: {{ web: {{ image: nginx, x-phoenix: {{ {}, probe: {{ {} }}, backoff: {{ {} }}, network: {{ {} }} }} }} }}",
+        "services: {{ web: {{ image: nginx, x-phoenix: {{ {}, probe: {{ {} }}, backoff: {{ {} }}, network: {{ {} }}, edge: {{ {} }} }} }} }}",
         defaults("Phoenix"),
         defaults("ProbeSettings"),
         defaults("Backoff"),
-        defaults("Network")
+        defaults("Network"),
+        defaults("Edge")
     );
     let phoenix = |text: &str| {
         let (project, diagnostics) = load_text(text);

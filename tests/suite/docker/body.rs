@@ -21,6 +21,7 @@ fn body(container: ContainerSpec) -> Value {
         container: Arc::new(container),
         image: None,
         born_after: BornAfter::default(),
+        joins: None,
     })
 }
 

@@ -28,6 +28,7 @@ fn birth(container: ContainerSpec) -> Birth {
         container: Arc::new(container),
         image: None,
         born_after: BornAfter::default(),
+        joins: None,
     }
 }
 
@@ -66,7 +67,7 @@ async fn every_call_gives_up_in_its_time() {
         docker.remove_network(&network).await,
         docker.remove_volume(&volume).await,
         docker.image(&ImageRef::new("web:1")).await.map(|_| ()),
-        docker.subscribe(&project).await.map(|_| ()),
+        docker.subscribe(&project, Duration::ZERO).await.map(|_| ()),
         docker.ping().await,
     ]
     .map(|called| seconds(called.unwrap_err()));

@@ -223,6 +223,7 @@ fn what_a_replica_was_born_after_stands_in_a_label() {
         container: Arc::new(ContainerSpec::of_image(ImageRef::new("web:1"))),
         image: None,
         born_after,
+        joins: None,
     };
     let label = |birth: &Birth| body_json(birth)["Labels"]["phoenixd.born-after"].clone();
     let text = "api=phoenix:abc db=compose:c1+c2";

@@ -44,7 +44,11 @@ fn cut() -> io::Error {
 
 async fn subscribe(docker: &Docker) -> BoxStream<'static, Result<Hint, Error>> {
     let project = ProjectName::new("shop");
-    docker.subscribe(&project).await.unwrap().boxed()
+    docker
+        .subscribe(&project, Duration::ZERO)
+        .await
+        .unwrap()
+        .boxed()
 }
 
 #[tokio::test]
@@ -62,6 +66,44 @@ async fn a_subscription_reaches_back_to_before_it_was_asked_for() {
         ]
     );
     drop(hints);
+}
+
+#[tokio::test]
+async fn a_subscription_reaches_as_far_back_as_it_is_asked_to_by_the_engine_s_clock() {
+    for (back, since) in [
+        (Duration::from_mins(1), 1_767_225_547),
+        (Duration::from_millis(2500), 1_767_225_604),
+        (Duration::MAX, 1),
+    ] {
+        let fake = events(stream::pending::<Chunk>);
+        let docker = fake.connect().await.unwrap();
+        let project = ProjectName::new("shop");
+        drop(docker.subscribe(&project, back).await.unwrap());
+        let asked = fake.requests().pop().unwrap();
+        assert!(asked.contains(&format!("?since={since}&")), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn what_happened_in_an_earlier_second_is_told_as_of_before() {
+    let told = |time: i64| {
+        let json = serde_json::json!({
+            "Type": "container", "Action": "start", "time": time,
+            "Actor": { "ID": "c1", "Attributes": {} },
+        });
+        Bytes::from(format!("{json}\n"))
+    };
+    // The engine's own clock: 2026-01-01T00:00:07Z.
+    let pieces = [1_767_225_606, 1_767_225_607, 1_767_225_608].map(|time| Ok(told(time)));
+    let pieces = std::sync::Mutex::new(Some(pieces));
+    let fake = events(move || {
+        let pieces = pieces.lock().unwrap().take().unwrap();
+        stream::iter(pieces).chain(stream::pending())
+    });
+    let docker = fake.connect().await.unwrap();
+    let hints: Vec<_> = subscribe(&docker).await.take(3).collect().await;
+    let before: Vec<bool> = hints.into_iter().map(|hint| hint.unwrap().before).collect();
+    assert_eq!(before, [true, false, false]);
 }
 
 #[tokio::test]
@@ -205,7 +247,10 @@ async fn a_subscription_that_is_refused_is_an_error() {
         _ => refusal(403, "authorization denied by plugin x: no"),
     });
     let docker = fake.connect().await.unwrap();
-    let refused = docker.subscribe(&ProjectName::new("shop")).await.err();
+    let refused = docker
+        .subscribe(&ProjectName::new("shop"), Duration::ZERO)
+        .await
+        .err();
     assert!(matches!(refused, Some(Error::Refused { status: 403, .. })));
 }
 
@@ -233,4 +278,20 @@ async fn a_hint_about_a_process_carries_its_id() {
     assert_eq!(first.action, "exec_start: sh");
     let second = hints.next().await.unwrap().unwrap();
     assert_eq!(second.exec, None);
+}
+
+#[tokio::test]
+async fn a_hint_about_a_rename_carries_the_name_that_was_given() {
+    let told = serde_json::json!({
+        "Type": "container", "Action": "rename",
+        "Actor": { "ID": "c1", "Attributes": { "name": "new", "oldName": "/old" } },
+    });
+    let line = Bytes::from(format!("{told}\n"));
+    let fake = events(move || stream::iter([Ok(line.clone())]).chain(stream::pending()));
+    let docker = fake.connect().await.unwrap();
+    let hint = subscribe(&docker).await.next().await.unwrap().unwrap();
+    assert_eq!(
+        (hint.action.as_str(), hint.name.as_str()),
+        ("rename", "new")
+    );
 }

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use phoenixd::docker::spec_hash;
 use phoenixd::spec::{
     Attachment, BlockIo, ContainerSpec, Content, ImageId, ImageRef, MountSource, NetworkMode,
-    NetworkName, Recursive,
+    NetworkName, Published, Recursive,
 };
 
 use super::rich::{attachment, bind, image as image_mount, pairs, recursive, rich, volume};
@@ -51,6 +51,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         tmpfs: _,
         files: _,
         network: _,
+        on_ready: _,
         dns: _,
         dns_search: _,
         dns_opt: _,
@@ -88,6 +89,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         storage_opt: _,
         reach: _,
         identity: _,
+        publishes: _,
         // What compose is told of it is no part of what it is born from.
         compose: _,
     } = rich();
@@ -110,6 +112,16 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("stop_signal", |c| c.stop_signal = None),
         ("stop_grace", |c| c.stop_grace = Duration::from_secs(1)),
         ("healthcheck", |c| c.healthcheck = None),
+        ("on_ready", |c| {
+            c.on_ready = Some(attachment("shop_ready"));
+        }),
+        ("on_ready, aliases", |c| {
+            let named = Attachment {
+                aliases: vec!["other".to_owned()],
+                ..attachment("shop_ready")
+            };
+            c.on_ready = Some(named);
+        }),
         ("dns", |c| c.dns.clear()),
         ("dns_search", |c| c.dns_search.clear()),
         ("dns_opt", |c| c.dns_opt.clear()),
@@ -146,6 +158,9 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("storage_opt", |c| c.storage_opt.clear()),
         ("reach", |c| c.reach = None),
         ("identity", |c| c.identity = false),
+        ("publishes", |c| {
+            c.publishes.extend("8080:80".parse::<Published>());
+        }),
         ("tmpfs", |c| c.tmpfs.clear()),
         ("tmpfs, options", |c| c.tmpfs[0].options.clear()),
         ("network", |c| c.network = NetworkMode::None),
@@ -248,7 +263,7 @@ fn block_io_changes() -> Vec<(&'static str, Change)> {
 fn attachments(container: &mut ContainerSpec) -> &mut Vec<Attachment> {
     match &mut container.network {
         NetworkMode::Networks(attachments) => attachments,
-        NetworkMode::None => unreachable!("the rich definition has networks"),
+        NetworkMode::None | NetworkMode::Pod => unreachable!("the rich definition has networks"),
     }
 }
 

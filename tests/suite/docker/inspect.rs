@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use phoenixd::docker::{Engine, Error};
-use phoenixd::reconcile::{ContainerState, Health, Kernel, Observed};
+use phoenixd::reconcile::{ContainerState, Health, Kernel, Observed, Time};
 use phoenixd::spec::{ContainerId, FileDigest};
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ async fn an_inspection_is_read_whole() {
                 ),
                 spec_hash: "abc",
                 reach: None,
-                adopted: false,
+                adopted: None,
                 born_after: BornAfter(
                     {},
                 ),
@@ -105,6 +105,7 @@ async fn an_inspection_is_read_whole() {
         health: None,
         health_exec: None,
         started: None,
+        second_life: None,
         kernel: Unavailable,
         asked: Asked {
             privileged: false,
@@ -126,8 +127,18 @@ async fn an_inspection_is_read_whole() {
                 172.18.0.2,
             ),
         },
+        joined: None,
     }
     "#);
+}
+
+#[tokio::test]
+async fn whose_network_is_joined_is_told_by_itself() {
+    let mut body = running();
+    body["HostConfig"]["NetworkMode"] = json!("container:x");
+    let observed = inspect(body).await;
+    assert_eq!(observed.joined, Some(ContainerId::new("x")));
+    assert!(!observed.asked.foreign_namespace);
 }
 
 #[tokio::test]
@@ -227,6 +238,29 @@ async fn labels_that_phoenixd_did_not_write_make_a_stray() {
 }
 
 #[tokio::test]
+async fn one_that_was_started_again_says_when_it_was_made() {
+    assert_eq!(inspect(running()).await.second_life, None);
+    let again = |status: &str| {
+        let mut body = with("/State/FinishedAt", json!("2026-01-01T13:00:00.5Z"));
+        *body.pointer_mut("/State/Status").unwrap() = json!(status);
+        body["Created"] = json!("1996-01-01T12:00:00Z");
+        body
+    };
+    for status in ["running", "paused"] {
+        // Before this host was booted.
+        let seen = inspect(again(status)).await.second_life;
+        assert_eq!(seen, Some(Time::BOOT), "{status}");
+    }
+    assert_eq!(inspect(again("exited")).await.second_life, None);
+    let mut broken = again("running");
+    broken["Created"] = json!("yesterday");
+    assert!(matches!(
+        inspect_by(broken, false).await,
+        Err(Error::Malformed { field: "Created" })
+    ));
+}
+
+#[tokio::test]
 async fn every_state_has_its_meaning() {
     let exited = |code, oom, error: &str| ContainerState::Exited {
         code,
@@ -307,7 +341,6 @@ async fn hardening_that_the_engine_does_not_tell_is_not_there() {
         ),
         ("/HostConfig/SecurityOpt", Value::Null),
         ("/HostConfig/NetworkMode", json!("host")),
-        ("/HostConfig/NetworkMode", json!("container:x")),
         ("/HostConfig/PidMode", json!("host")),
         ("/HostConfig/PidMode", json!("container:x")),
         ("/HostConfig/IpcMode", json!("host")),

@@ -13,6 +13,7 @@ mod build;
 mod calls;
 mod connect;
 mod dependencies;
+mod doors;
 mod events;
 mod execs;
 mod fake;

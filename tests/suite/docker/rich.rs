@@ -191,6 +191,7 @@ pub(super) fn rich() -> ContainerSpec {
             },
             attachment("shop_back"),
         ]),
+        on_ready: None,
         dns: vec![IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1))],
         dns_search: texts(&["example.org"]),
         dns_opt: texts(&["ndots:1"]),
@@ -243,6 +244,7 @@ pub(super) fn rich() -> ContainerSpec {
             published: vec!["127.0.0.1:8080:80".parse().unwrap()],
             policy: Policy::STRICT,
         }),
+        publishes: Vec::new(),
         identity: true,
         compose: Some(ComposeMarks {
             config_hash: Some("5".repeat(64)),

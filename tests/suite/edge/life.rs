@@ -1,16 +1,14 @@
 //! From the cap of connections to the end of the edge.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use phoenixd::edge::{Limits, Listeners};
+use phoenixd::edge::Limits;
 use phoenixd::reconcile::Routes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Edge, LIMITS, ask, greeter, open};
-use crate::support::eventually;
 
 #[tokio::test]
 async fn no_connection_is_left_behind() {
@@ -55,13 +53,7 @@ async fn at_shutdown_ports_close_at_once_and_connections_may_end() {
     let mut kept = edge.connect().await;
     assert_eq!(ask(&mut kept).await.unwrap(), "a");
     edge.shutdown.cancel();
-    let port = BTreeSet::from([edge.port]);
-    eventually(
-        "the port is free",
-        async || Listeners::bind(&port).is_ok(),
-        |free| *free,
-    )
-    .await;
+    edge.closed().await;
     assert_eq!(ask(&mut kept).await.unwrap(), "a");
     // Tables are still applied and reported.
     let report = edge.route(2, &[], &[&a]).await;

@@ -2,8 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking, helpers too")]
 
 mod bytes;
+mod cuts;
+mod datagrams;
+mod http;
+mod http_hostile;
+mod http_rest;
 mod life;
 mod ports;
+mod settings;
+mod websockets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,8 +20,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use phoenixd::edge::{self, Limits, Listeners};
-use phoenixd::reconcile::{Backend, EdgeReport, Routes};
-use phoenixd::spec::{ContainerId, Published, ReplicaName, Serial, ServiceName};
+use phoenixd::reconcile::{Backend, EdgeReport, Listener, Routes};
+use phoenixd::spec::{
+    ContainerId, Forwarding, Published, ReplicaName, Serial, ServiceName, Transport,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -29,20 +38,53 @@ const LIMITS: Limits = Limits {
     dial: Duration::from_secs(20),
     patience: Duration::from_secs(20),
     connections: 1000,
+    pipes: 16,
+    sessions: 1000,
+    head: Duration::from_secs(20),
+    keep_alive: Duration::from_secs(20),
+    linger: Duration::from_secs(3),
+    idle: Duration::from_secs(20),
 };
 
 /// An edge with one published port, and what the supervisor would hold.
 struct Edge {
     port: Published,
+    forwarding: Forwarding,
     routes: watch::Sender<(u64, Arc<Routes>)>,
     reports: watch::Receiver<EdgeReport>,
     shutdown: CancellationToken,
+    goodbye: CancellationToken,
     running: JoinSet<()>,
 }
 
 impl Edge {
+    /// Waits until the port is bound no more.
+    async fn closed(&self) {
+        let port = BTreeSet::from([self.port]);
+        eventually(
+            "the port is free",
+            async || Listeners::bind(&port).is_ok(),
+            |free| *free,
+        )
+        .await;
+    }
+
     fn start(limits: Limits) -> Self {
-        let port = free_port(Ipv4Addr::LOCALHOST);
+        Self::with(
+            limits,
+            free_port(Ipv4Addr::LOCALHOST),
+            Forwarding::default(),
+        )
+    }
+
+    /// With a port and settings of its own.
+    fn with(limits: Limits, port: Published, forwarding: Forwarding) -> Self {
+        let workers = edge::Workers::start().unwrap();
+        Self::of(limits, port, forwarding, workers)
+    }
+
+    /// With threads of its own.
+    fn of(limits: Limits, port: Published, forwarding: Forwarding, workers: edge::Workers) -> Self {
         let listeners = Listeners::bind(&BTreeSet::from([port])).unwrap();
         let (routes, table) = watch::channel((0, Arc::new(Routes::default())));
         let empty = EdgeReport {
@@ -50,20 +92,26 @@ impl Edge {
             open: BTreeMap::new(),
         };
         let (report, reports) = watch::channel(empty);
-        let shutdown = CancellationToken::new();
+        let (shutdown, goodbye) = (CancellationToken::new(), CancellationToken::new());
         let mut running = JoinSet::new();
         running.spawn(edge::run(
             listeners,
             limits,
+            workers,
             table,
             report,
-            shutdown.clone(),
+            edge::End {
+                shutdown: shutdown.clone(),
+                goodbye: goodbye.clone(),
+            },
         ));
         Self {
             port,
+            forwarding,
             routes,
             reports,
             shutdown,
+            goodbye,
             running,
         }
     }
@@ -75,11 +123,30 @@ impl Edge {
     }
 
     fn publish(&self, epoch: u64, ready: &[&Backend], draining: &[&Backend]) {
+        let listener = Listener {
+            backends: ready.iter().map(|&b| b.clone()).collect(),
+            forwarding: self.forwarding,
+        };
         let table = Routes {
-            listeners: BTreeMap::from([(self.port, ready.iter().map(|&b| b.clone()).collect())]),
+            listeners: BTreeMap::from([(self.port, listener)]),
+            pods: BTreeMap::new(),
             draining: draining.iter().map(|b| b.container_id.clone()).collect(),
+            cut: BTreeSet::new(),
         };
         self.routes.send_replace((epoch, Arc::new(table)));
+    }
+
+    /// Publishes a table that cuts one replica, and waits until none of its connections is open.
+    async fn cut(&mut self, epoch: u64, ready: &[&Backend], cut: &Backend) {
+        self.publish(epoch, ready, &[cut]);
+        self.routes.send_modify(|(_, table)| {
+            let mut cutting = table.as_ref().clone();
+            cutting.cut.insert(cut.container_id.clone());
+            *table = Arc::new(cutting);
+        });
+        let is_over =
+            |r: &EdgeReport| r.epoch == epoch && r.open.get(&cut.container_id) == Some(&0);
+        self.report(is_over).await;
     }
 
     async fn report(&self, holds: impl Fn(&EdgeReport) -> bool) -> EdgeReport {
@@ -99,11 +166,11 @@ impl Edge {
 }
 
 fn free_port(ip: Ipv4Addr) -> Published {
-    let probe = std::net::TcpListener::bind((ip, 0)).unwrap();
     Published {
         host_ip: Some(IpAddr::V4(ip)),
-        host_port: probe.local_addr().unwrap().port(),
+        host_port: crate::ports::free_port(),
         target: 80,
+        transport: Transport::Tcp,
     }
 }
 
@@ -166,6 +233,11 @@ impl Hung {
 /// Who answers on this connection; an error when nobody does within half a minute.
 async fn ask(client: &mut TcpStream) -> io::Result<String> {
     client.write_all(b"?").await?;
+    hear(client).await
+}
+
+/// Who answers what was asked before.
+async fn hear(client: &mut TcpStream) -> io::Result<String> {
     let mut answer = [0; 64];
     let count = timeout(Duration::from_secs(30), client.read(&mut answer)).await??;
     let answer = answer.get(..count).unwrap_or_default();
@@ -340,7 +412,7 @@ async fn without_a_replica_a_connection_waits_for_one() {
     // Also when what there is refuses.
     edge.route(2, &[&refusing("dead")], &[]).await;
     edge.route(3, &[&late], &[]).await;
-    assert_eq!(ask(&mut waiting).await.unwrap(), "late");
+    assert_eq!(hear(&mut waiting).await.unwrap(), "late");
 }
 
 #[tokio::test]

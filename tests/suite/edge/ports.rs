@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use phoenixd::edge::{Listeners, Obstacle};
-use phoenixd::spec::Published;
+use phoenixd::spec::{Published, Transport};
 use rustix::net::{AddressFamily, SocketType};
 
 use super::free_port;
@@ -20,6 +20,7 @@ async fn a_port_in_use_is_named_with_its_holder_and_all_others_are_released() {
         host_ip: Some(ip.into()),
         host_port: port,
         target: 80,
+        transport: Transport::Tcp,
     };
     let error = Listeners::bind(&BTreeSet::from([free, occupied])).unwrap_err();
     let own = std::process::id();

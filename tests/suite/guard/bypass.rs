@@ -276,7 +276,7 @@ fn a_signature_is_good_once_for_its_request_and_for_half_a_minute() {
 
     let mut late = request("POST", &uri, Some("application/json"), b"");
     desk.sign(&mut late);
-    let resolve = |path: &str| path.to_owned();
+    let resolve = |path: &str| Ok(path.to_owned());
     let later = phoenixd::clock::boot_now() + std::time::Duration::from_secs(31);
     let verdict = desk.judge.request(&late, &desk.managed, later, &resolve);
     assert!(!is_allowed(&verdict), "too late");

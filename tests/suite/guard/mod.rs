@@ -14,17 +14,28 @@ mod install;
 mod policy;
 mod protocol;
 mod reading;
+mod resolve;
+mod strangers;
+mod systemd;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use phoenixd::guard::{Judge, Lesson, Managed, Project, Replica, Request, Site, VERSION, Verdict};
+use phoenixd::guard::{
+    Joining, Judge, Lesson, Managed, Project, Replica, Request, Shared, Site, VERSION, Verdict,
+};
 use phoenixd::sign::{self, Key, Signer};
 use serde_json::Value;
 
 /// The managed replica.
 pub(crate) const ID: &str = "ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12";
 pub(crate) const NAME: &str = "shop-web-3";
+/// A network that phoenixes share, and a container that was made to join the replica.
+pub(crate) const SHARED_ID: &str =
+    "dd12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12";
+pub(crate) const JOINING_ID: &str =
+    "77712cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab12cd34ef56ab1";
 /// A container of somebody else.
 pub(crate) const OTHER: &str = "postgres";
 
@@ -33,7 +44,7 @@ pub(crate) fn project() -> Project {
     Project {
         version: VERSION,
         project: "shop".to_owned(),
-        services: vec!["web".to_owned()],
+        services: ["web", "web/edge", "web/pause"].map(str::to_owned).to_vec(),
         replicas: vec![Replica {
             id: ID.to_owned(),
             name: NAME.to_owned(),
@@ -44,6 +55,14 @@ pub(crate) fn project() -> Project {
         volumes: vec!["shop_data".to_owned()],
         images: vec!["shop/web:1".to_owned()],
         paths: vec!["/srv/phoenix".to_owned()],
+        shared: vec![Shared {
+            network: vec!["shop_default".to_owned(), SHARED_ID.to_owned()],
+            names: vec!["web".to_owned(), "www".to_owned()],
+        }],
+        joining: vec![Joining {
+            id: JOINING_ID.to_owned(),
+            name: "lurker".to_owned(),
+        }],
     }
 }
 
@@ -93,7 +112,7 @@ impl Desk {
 
     /// Decides as on a host where `/srv/link` is a symlink to `/`.
     pub(crate) fn decide(&mut self, request: &Request) -> Verdict {
-        let resolve = |path: &str| path.replace("/srv/link", "/");
+        let resolve = |path: &str| Ok(path.replace("/srv/link", "/"));
         self.now = phoenixd::clock::boot_now();
         self.judge
             .request(request, &self.managed, self.now, &resolve)

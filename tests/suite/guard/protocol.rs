@@ -167,17 +167,62 @@ async fn a_container_of_phoenixd_s_is_managed_from_the_answer_to_its_create_on()
     assert!(is_allowed(&running.socket, &exec).await);
 }
 
-#[tokio::test]
-async fn an_answer_takes_less_than_five_milliseconds() {
-    let running = running();
-    let host = json!({ "Binds": ["/srv/www:/w", "/usr/share/zoneinfo:/z"] });
+fn create(host: &Value) -> Value {
     let create = json!({ "Image": "i", "HostConfig": host }).to_string();
-    let question = json!({
+    json!({
         "RequestMethod": "POST",
         "RequestUri": "/v1.41/containers/create?name=x",
         "RequestHeaders": { "Content-Type": "application/json" },
         "RequestBody": STANDARD.encode(create),
-    });
+    })
+}
+
+#[tokio::test]
+async fn a_path_is_judged_by_where_it_leads_on_this_host() {
+    let running = running();
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| format!("{}/{name}", place.path().display());
+    std::fs::create_dir(at("data")).unwrap();
+    for (name, to) in [
+        ("root", "/"),
+        ("by-way", "root/proc"),
+        ("socket", "/run"),
+        ("beside", "./data"),
+    ] {
+        std::os::unix::fs::symlink(to, at(name)).unwrap();
+    }
+    for (name, is_free) in [
+        ("data", true),
+        ("beside", true),
+        ("none/yet", true),
+        ("root", false),
+        ("root/etc", false),
+        ("by-way", false),
+        ("socket/x", false),
+        // Cleaned before it is followed: `data/..` is no way around.
+        ("data/../root", false),
+        ("none/../by-way", false),
+        ("root/tmp/..", false),
+    ] {
+        let host = json!({ "Binds": [format!("{}:/h", at(name))] });
+        assert_eq!(
+            is_allowed(&running.socket, &create(&host)).await,
+            is_free,
+            "{name}"
+        );
+        let deep: Vec<String> = (0..64)
+            .map(|number| format!("{}{}:/{number}", at(&number.to_string()), "/d".repeat(50)))
+            .collect();
+        let host = json!({ "Binds": deep });
+        assert!(is_allowed(&running.socket, &create(&host)).await);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_takes_less_than_five_milliseconds() {
+    let running = running();
+    let host = json!({ "Binds": ["/srv/www:/w", "/usr/share/zoneinfo:/z"] });
+    let question = create(&host);
     let mut took = Vec::new();
     for _ in 0..200 {
         let began = phoenixd::clock::boot_now();

@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod export;
 mod follow;
+mod recent;
 mod rotate;
 mod tamper;
 mod tls;

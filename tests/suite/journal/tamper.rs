@@ -4,9 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use phoenixd::journal::{Broken, Error, FILE_NAME, Journal, Kind, Why, read_lines, verify};
+use phoenixd::journal::{
+    Broken, Error, FILE_NAME, Heads, Journal, Kind, Why, files_of, read_lines, verify, verify_all,
+};
 
-use super::{append_bytes, durable, journal_of, kinds, lines, record};
+use super::{append_bytes, durable, journal_of, kinds, lines, record, wait};
 
 fn broken(result: Result<impl std::fmt::Debug, Error>) -> Broken {
     let Err(Error::Broken { source, .. }) = result else {
@@ -195,6 +197,84 @@ fn a_journal_that_is_changed_from_outside_is_set_aside_as_evidence() {
     assert!(!before.is_empty());
 }
 
+/// As `sed -i` does it.
+fn edited(path: &Path) {
+    let text = fs::read_to_string(path).unwrap();
+    let other = path.with_extension("new");
+    fs::write(&other, text.replacen("began", "ended", 1)).unwrap();
+    fs::rename(&other, path).unwrap();
+}
+
+#[test]
+fn what_replaces_or_removes_the_file_costs_no_record_and_is_told_by_verify() {
+    for (tamper, told) in [
+        (
+            &edited as &dyn Fn(&Path),
+            "the file was replaced by another",
+        ),
+        (
+            &|path: &Path| fs::remove_file(path).unwrap(),
+            "the file was removed",
+        ),
+        (
+            &|path: &Path| append_bytes(path, b"forged\n"),
+            "the file was changed from outside",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(directory.path()).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        durable(journal.append(record(1))).unwrap();
+        let before = fs::read(&path).unwrap();
+        tamper(&path);
+        durable(journal.append(record(2))).unwrap();
+        let files = files_of(directory.path()).unwrap();
+        let checked = verify_all(&files, Heads::default()).unwrap();
+        assert_eq!(checked.records, 3, "{told}");
+        assert_eq!(fs::read(&files[0]).unwrap(), before, "{told}");
+        assert_eq!(checked.notes.len(), 1, "{told}");
+        assert!(checked.notes[0].contains(told), "{:?}", checked.notes);
+        assert!(
+            checked.notes[0].contains("record 2 "),
+            "{:?}",
+            checked.notes
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_while_nothing_is_written_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(directory.path()).unwrap();
+    let path = directory.path().join(FILE_NAME);
+    durable(journal.append(record(1))).unwrap();
+    let mut status = journal.status();
+    status.borrow_and_update();
+    edited(&path);
+    wait(status.changed()).unwrap();
+    assert_eq!(kinds(&path), [Kind::Continued]);
+}
+
+#[test]
+fn records_that_were_lost_to_who_changed_the_file_fail_verify_until_a_copy_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(directory.path()).unwrap();
+    let path = directory.path().join(FILE_NAME);
+    durable(journal.append(record(1))).unwrap();
+    let copy = directory.path().join("copy");
+    fs::copy(&path, &copy).unwrap();
+    drop(File::create(&path).unwrap());
+    durable(journal.append(record(2))).unwrap();
+    let mut files = files_of(directory.path()).unwrap();
+    let lost = verify_all(&files, Heads::default()).unwrap_err();
+    assert_eq!(
+        broken(Err::<(), _>(lost)).to_string(),
+        "line 1 comes after the records 1 to 1, which are not here: it says that the file was changed from outside"
+    );
+    files.push(copy);
+    assert_eq!(verify_all(&files, Heads::default()).unwrap().records, 3);
+}
+
 #[test]
 fn a_line_that_cannot_be_read_does_not_hide_the_next() {
     let (_directory, path) = journal_of(2);
@@ -203,4 +283,17 @@ fn a_line_that_cannot_be_read_does_not_hide_the_next() {
     let read: Vec<_> = read_lines(&path).unwrap().collect();
     assert!(matches!(&read[0], Err(Error::Line { source, .. }) if source.line == 1));
     assert!(matches!(&read[1], Ok(line) if line.seq == 2));
+}
+
+/// Where `up` and `down` open it. A panic would hide which line it is, and what to do.
+#[test]
+fn a_changed_journal_is_an_error_inside_a_runtime_too() {
+    let (directory, path) = journal_of(6);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"seq\":2", "\"seq\":9", 1)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let found = broken(runtime.block_on(async { Journal::open(directory.path()) }));
+    assert!((2..=4).contains(&found.line), "{found}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use phoenixd::reconcile::{Adopted, ContainerState, Desired, Identity};
+use phoenixd::reconcile::{Adopted, ContainerState, Desired, Event, Identity, Touch};
 use phoenixd::spec::{ServiceName, SpecHash};
 
 use super::scenario::{Scenario, mins, secs, web};
@@ -66,6 +66,28 @@ fn an_original_lives_until_its_ttl_and_hands_its_name_on() {
     58m 13s 800ms remove web-2: its life of 1h ends
     58m 13s 800ms rename web-3 to shop-web-1: its name is handed on
     ");
+}
+
+#[test]
+fn a_supervisor_that_hears_of_the_one_before_it_handing_the_name_on_taints_nothing() {
+    let touch = |scenario: &mut Scenario, name: &str| {
+        let (id, _) = scenario.containers.first_key_value().unwrap();
+        let (id, touch) = (id.clone(), Touch::Renamed(name.to_owned()));
+        scenario.apply(Event::Touched { id, touch });
+    };
+    let mut scenario = scenario(unit(), mins(300));
+    scenario.live(secs(1));
+    scenario.restart();
+    touch(&mut scenario, "shop-web-1");
+    let touched = |scenario: &Scenario| scenario.world.plan(scenario.now).status.touched;
+    assert_eq!(touched(&scenario), []);
+    // Also where nobody wants the unit any more: its label says which name is its own.
+    scenario.wanted.clear();
+    scenario.restart();
+    touch(&mut scenario, "shop-web-1");
+    assert_eq!(touched(&scenario), []);
+    touch(&mut scenario, "mine");
+    assert_eq!(touched(&scenario).len(), 1);
 }
 
 #[test]
@@ -256,10 +278,15 @@ fn of_two_with_one_serial_the_one_that_runs_is_the_replica() {
 
 #[test]
 fn neither_mode_touches_what_is_the_other_s() {
-    for (desired, adopted) in [(web(), true), (unit(), false)] {
+    for (desired, adopted) in [(web(), Some("shop-api-1".to_owned())), (unit(), None)] {
         let mut scenario = Scenario::of(desired.clone()).with_running(7, "other", mins(300));
         for container in scenario.containers.values_mut() {
-            container.identity.as_mut().unwrap().adopted = adopted;
+            container
+                .identity
+                .as_mut()
+                .unwrap()
+                .adopted
+                .clone_from(&adopted);
         }
         scenario.wanted = [(ServiceName::new("api"), desired)].into();
         let mut scenario = scenario.start();

@@ -1,7 +1,7 @@
 //! How replicas come to be, and what is done when they do not.
 
 use insta::assert_snapshot;
-use phoenixd::reconcile::{Desired, Event, Health, Limits, NetworkSeen, World};
+use phoenixd::reconcile::{Action, Desired, Event, Health, Limits, Listing, NetworkSeen, World};
 use phoenixd::spec::{NetworkName, Probe, ProjectName, SpecHash};
 
 use super::scenario::{Scenario, mins, secs, web};
@@ -21,6 +21,34 @@ fn a_first_start_makes_each_replica_step_by_step() {
     ");
     assert_snapshot!(scenario.plan(), @"");
     assert_snapshot!(scenario.routed(), @"web-1 web-2");
+}
+
+#[test]
+fn what_is_being_made_is_not_made_again_whatever_listings_say_meanwhile() {
+    let mut done = Scenario::of(web()).start();
+    done.live(secs(5));
+    let made: Vec<_> = done.containers.values().cloned().collect();
+    let mut scenario = Scenario::of(web()).start();
+    let step = scenario.world.plan(scenario.now);
+    let planned = step.actions.into_iter().next().expect("a create");
+    assert!(matches!(planned.action, Action::Create { .. }));
+    let (action, reason) = (planned.action, planned.reason);
+    scenario.apply(Event::Began { action, reason });
+    let begin = scenario.now;
+    let at = |second| begin + secs(second);
+    // The first was asked for earlier, and the engine looked later.
+    for (asked_at, containers) in [(at(1), made), (at(2), Vec::new())] {
+        let networks = scenario.networks.clone();
+        let listing = Listing {
+            containers,
+            networks,
+            ..Listing::default()
+        };
+        scenario.now = at(3);
+        scenario.apply(Event::Listed { asked_at, listing });
+        let next = scenario.world.plan(scenario.now).actions;
+        assert!(next.is_empty(), "{next:#?}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn web_on(name: &str, dependency: Dependency) -> Scenario {
     Scenario::of(desired)
 }
 
-const EXITED: fn(i64) -> ContainerState = |code| ContainerState::Exited {
+pub(super) const EXITED: fn(i64) -> ContainerState = |code| ContainerState::Exited {
     code,
     oom: false,
     error: String::new(),
@@ -62,7 +62,13 @@ const EXITED: fn(i64) -> ContainerState = |code| ContainerState::Exited {
 
 impl Scenario {
     /// What docker compose runs of a service: one container.
-    fn compose(&mut self, service: &str, number: u64, state: ContainerState, health: Health) {
+    pub(super) fn compose(
+        &mut self,
+        service: &str,
+        number: u64,
+        state: ContainerState,
+        health: Health,
+    ) {
         self.no_compose(service);
         self.dependencies.push(DependencySeen {
             id: ContainerId::new(format!("{number:064}")),

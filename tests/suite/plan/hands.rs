@@ -42,6 +42,10 @@ impl Scenario {
                     .networks
                     .insert(network.clone(), None);
             }
+            Action::Disconnect { id, network, .. } => {
+                let observed = self.containers.get_mut(id).unwrap();
+                observed.networks.remove(network);
+            }
             Action::Start { id, .. } => {
                 if let Some(message) = self.starts_fail.clone() {
                     return self.fails(id, FailureKind::Refused, message);
@@ -82,6 +86,7 @@ impl Scenario {
             spec_hash,
             image: _,
             born_after,
+            joins,
         } = action
         else {
             return Outcome::Done(Sight::Nothing);
@@ -91,10 +96,15 @@ impl Scenario {
             generation: *generation,
             spec_hash: spec_hash.clone(),
             reach: None,
-            adopted: false,
+            adopted: (self.wanted.get(&replica.service))
+                .and_then(|desired| Some(desired.adopted.as_ref()?.name.clone())),
             born_after: born_after.clone(),
         };
         let mut observed = self.container(format!("p-{replica}"), Some(identity));
+        observed.joined.clone_from(joins);
+        if joins.is_some() {
+            observed.networks.clear();
+        }
         let desired = self.wanted.get(&replica.service).unwrap();
         observed.files.clone_from(&desired.files);
         let id = observed.id.clone();
@@ -152,6 +162,7 @@ impl Scenario {
             health: Health::Starting,
             health_exec: None,
             started: None,
+            second_life: None,
             kernel: Kernel::NotRunning,
             asked: Asked {
                 privileged: false,
@@ -166,6 +177,7 @@ impl Scenario {
             },
             files: BTreeSet::new(),
             networks: BTreeMap::from([(NetworkName::new("p_default"), None)]),
+            joined: None,
         }
     }
 

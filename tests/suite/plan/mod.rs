@@ -4,11 +4,16 @@
 
 mod adopted;
 mod births;
+mod checks;
 mod depends;
+mod edges;
 mod endings;
 mod files;
+mod glass;
 mod hands;
+mod naming;
 mod outside;
+mod pods;
 mod reach;
 mod recycling;
 mod restarts;

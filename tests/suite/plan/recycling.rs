@@ -1,7 +1,7 @@
 //! How replicas are replaced: at the end of their lives, for a new generation, on request.
 
 use insta::assert_snapshot;
-use phoenixd::reconcile::Desired;
+use phoenixd::reconcile::{Desired, Event};
 use phoenixd::spec::{Jitter, Overdue, SpecHash};
 
 use super::scenario::{Scenario, mins, secs, web};
@@ -229,6 +229,34 @@ fn a_request_to_recycle_fails_when_a_replacement_does_and_the_old_one_stays() {
     scenario.starts_fail(None);
     scenario.live(mins(50));
     assert_snapshot!(scenario.request(), @r#"Some(Failed("web-2: exec: no such file"))"#);
+}
+
+#[test]
+fn a_request_to_recycle_is_refused_while_the_journal_cannot_be_written() {
+    let fails = || Event::Journal {
+        error: Some("disk full".to_owned()),
+    };
+    let mut scenario = Scenario::of(web()).start();
+    scenario.live(mins(1));
+    scenario.apply(fails());
+    scenario.recycle();
+    assert_snapshot!(scenario.request(), @r#"Some(Failed("the journal cannot be written, and nothing is replaced until it can: disk full"))"#);
+    scenario.apply(Event::Journal { error: None });
+    assert_eq!(
+        scenario.live(mins(1)),
+        "",
+        "what was refused is not done later"
+    );
+
+    // Also one that waits when the journal fails.
+    let mut scenario = Scenario::of(web()).start();
+    scenario.live(mins(1));
+    scenario.recycle();
+    scenario.apply(fails());
+    assert_snapshot!(scenario.request(), @r#"Some(Failed("the journal cannot be written, and nothing is replaced until it can: disk full"))"#);
+    scenario.apply(Event::Journal { error: None });
+    assert_eq!(scenario.live(mins(1)), "");
+    assert_eq!(scenario.routed(), "web-1");
 }
 
 #[test]

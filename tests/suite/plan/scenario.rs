@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, Event, Health, Identity,
-    Limits, Listing, NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time, Touch,
-    VolumeSeen, World,
+    Action, Command, ContainerState, DependencySeen, Desired, EdgeReport, EdgeSaid, Event, Health,
+    Identity, Judged, Limits, Listing, NetworkSeen, Observed, RequestId, Routes, Stage, Step, Time,
+    Touch, VolumeSeen, World,
 };
 use phoenixd::spec::{
     BornAfter, ContainerId, FileDigest, Generation, ImageId, Jitter, NetworkName, Phoenix, Policy,
     Probe, ProbeSetting, ProjectName, Published, Reach, ReplicaName, Serial, ServiceName, SpecHash,
-    VolumeName,
+    Transport, VolumeName,
 };
 
 use super::hands::end;
@@ -47,6 +47,16 @@ pub(super) struct Scenario {
     /// The engine lists them, and tells nothing about them.
     pub(super) silent: BTreeSet<ContainerId>,
     pub(super) dependencies: Vec<DependencySeen>,
+    /// What the edges in pods said last.
+    pub(super) edges: BTreeMap<ContainerId, EdgeSaid>,
+    /// Edges that do not answer.
+    pub(super) mute: BTreeSet<String>,
+    /// Edges that take no table.
+    pub(super) deaf: BTreeSet<ContainerId>,
+    /// How often those that do not answer were missed.
+    pub(super) missed: BTreeMap<ContainerId, u32>,
+    /// Who took the sockets of whom.
+    pub(super) took_over: Vec<(Serial, Serial)>,
     pub(super) ids: u64,
 }
 
@@ -72,8 +82,11 @@ pub(super) fn web() -> Desired {
             host_ip: None,
             host_port: 8080,
             target: 80,
+            transport: Transport::Tcp,
         }],
+        pod: BTreeSet::new(),
         networks: vec![NetworkName::new("p_default")],
+        on_ready: None,
         makes_networks: BTreeSet::new(),
         makes_volumes: BTreeSet::new(),
         adopted: None,
@@ -120,6 +133,11 @@ impl Scenario {
             weak: false,
             silent: BTreeSet::new(),
             dependencies: Vec::new(),
+            edges: BTreeMap::new(),
+            mute: BTreeSet::new(),
+            deaf: BTreeSet::new(),
+            missed: BTreeMap::new(),
+            took_over: Vec::new(),
             ids: 0,
         }
     }
@@ -150,7 +168,7 @@ impl Scenario {
             generation: Generation(1),
             spec_hash: SpecHash::new(spec_hash),
             reach: None,
-            adopted: false,
+            adopted: None,
             born_after: BornAfter::default(),
         };
         let mut observed = self.container(format!("p-web-{serial}"), Some(identity));
@@ -181,8 +199,8 @@ impl Scenario {
             )
         });
         let routes = step.routes.unwrap_or_default();
-        let led = routes.listeners.iter().flat_map(|(published, backends)| {
-            backends.iter().map(move |backend| {
+        let led = routes.listeners.iter().flat_map(|(published, listener)| {
+            listener.backends.iter().map(move |backend| {
                 format!(
                     "{published} leads to {} at {}",
                     backend.replica, backend.address
@@ -228,6 +246,7 @@ impl Scenario {
             volumes: self.volumes.clone(),
             silent: self.silent.clone(),
             dependencies: self.dependencies.clone(),
+            ..Listing::default()
         };
         let asked_at = self.now;
         self.apply(Event::Listed { asked_at, listing });
@@ -237,8 +256,21 @@ impl Scenario {
         self.world.apply(self.now, event);
     }
 
-    /// The supervisor is killed, and the next one starts; what the engine has is all that it knows.
+    /// The supervisor is killed, and the next one starts; what the engine has is all that it knows, and what the journal
+    /// has of taints.
     pub(super) fn restart(&mut self) {
+        let touched = self.world.plan(self.now).status.touched;
+        let tainted = touched.iter().filter(|it| it.judged == Judged::Taint);
+        // In the same words again, however often it is read and written.
+        let words = |touch: &Touch| {
+            if let Touch::Recorded(words) = touch {
+                return words.clone();
+            }
+            touch.words()
+        };
+        let recorded: BTreeMap<ContainerId, String> = tainted
+            .map(|it| (it.id.clone(), words(&it.touch)))
+            .collect();
         self.world = World::new(
             ProjectName::new("p"),
             Limits {
@@ -246,10 +278,21 @@ impl Scenario {
                 calls: 8,
             },
         );
+        self.apply(Event::Remembered(recorded));
         let wanted = self.wanted.clone();
         self.apply(Event::Wanted(wanted));
         self.list();
         self.confirm();
+        if !self.edges.is_empty() {
+            self.epoch = 0;
+        }
+        for said in self.edges.values_mut() {
+            said.report.epoch = 0;
+        }
+        let said = self.edges.clone();
+        for (id, said) in said {
+            self.apply(Event::EdgeOf { id, said: Ok(said) });
+        }
     }
 
     /// The file changes.
@@ -271,10 +314,16 @@ impl Scenario {
         self.apply(Event::Wanted(BTreeMap::new()));
     }
 
+    /// Everything is to be recycled.
     pub(super) fn recycle(&mut self) {
+        self.recycle_of(&[]);
+    }
+
+    /// These services are to be recycled.
+    pub(super) fn recycle_of(&mut self, services: &[&str]) {
         let command = Command::Recycle {
             request: RequestId(1),
-            services: BTreeSet::new(),
+            services: services.iter().copied().map(ServiceName::new).collect(),
         };
         self.apply(Event::Command(command));
     }
@@ -358,7 +407,7 @@ impl Scenario {
         let name = format!("p-{replica}");
         self.containers
             .values()
-            .find(|c| c.name == name)
+            .find(|c| c.name == name || c.name.starts_with(&format!("{name}.break-glass-")))
             .unwrap()
             .id
             .clone()
@@ -401,9 +450,7 @@ impl Scenario {
     pub(super) fn routed(&self) -> String {
         let names: Vec<String> = self
             .table
-            .listeners
-            .values()
-            .flatten()
+            .backends()
             .map(|backend| backend.replica.to_string())
             .collect();
         names.join(" ")
@@ -436,11 +483,14 @@ impl Scenario {
             );
             let step = self.world.plan(self.now);
             let wake_at = step.wake_at;
-            if self.carry_out(step, begin, &mut lines) || self.probe_all() {
+            if self.carry_out(step, begin, &mut lines) || self.probe_all() || self.edges_follow() {
                 continue;
             }
             match wake_at.filter(|at| *at <= end) {
-                Some(at) => self.now = at,
+                Some(at) => {
+                    self.now = at;
+                    self.apply(Event::Woken);
+                }
                 None => break,
             }
         }
@@ -455,7 +505,7 @@ impl Scenario {
             step.actions.truncate(actions);
             actions -= step.actions.len();
             let begin = self.now;
-            if !self.carry_out(step, begin, lines) && !self.probe_all() {
+            if !self.carry_out(step, begin, lines) && !self.probe_all() && !self.edges_follow() {
                 break;
             }
         }

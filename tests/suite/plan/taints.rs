@@ -2,14 +2,14 @@
 
 use insta::assert_snapshot;
 use phoenixd::reconcile::{
-    ContainerState, Door, Entry, Event, Exec, ExecFacts, HealthExec, Intruder, Judged, Origin,
-    Program, Socket, Touch,
+    Action, ContainerState, Door, Event, Exec, ExecFacts, Judged, Origin, Planned, Program, Socket,
+    Touch,
 };
-use phoenixd::spec::{Allow, Declared, Listen, OnTaint, Peers, Transport};
+use phoenixd::spec::{Allow, ContainerId, Declared, Listen, OnTaint, Peers, Transport};
 
 use super::scenario::{Scenario, mins, secs, web};
 
-fn exec(command: &str) -> Touch {
+pub(super) fn exec(command: &str) -> Touch {
     Touch::Exec(Exec {
         id: "e1".to_owned(),
         command: command.to_owned(),
@@ -18,7 +18,7 @@ fn exec(command: &str) -> Touch {
 }
 
 /// One replica that has served for an hour of a TTL of many.
-fn serving() -> Scenario {
+pub(super) fn serving() -> Scenario {
     let mut desired = web();
     desired.phoenix.ttl = mins(600);
     let mut scenario = Scenario::of(desired).start();
@@ -27,7 +27,7 @@ fn serving() -> Scenario {
 }
 
 /// What the touches were judged to be.
-fn judged(scenario: &Scenario) -> String {
+pub(super) fn judged(scenario: &Scenario) -> String {
     let status = scenario.world.plan(scenario.now).status;
     let all = status.touched.iter();
     all.map(|it| format!("{} {}: {}", it.replica, it.judged.name(), it.touch.words()))
@@ -35,7 +35,7 @@ fn judged(scenario: &Scenario) -> String {
         .join("\n")
 }
 
-fn is_tainted_by(mut scenario: Scenario, touch: Touch) -> bool {
+pub(super) fn is_tainted_by(mut scenario: Scenario, touch: Touch) -> bool {
     scenario.touched("web-1", touch);
     let status = scenario.world.plan(scenario.now).status;
     let tainted = status.replicas.iter().any(|row| row.tainted.is_some());
@@ -50,7 +50,7 @@ fn what_was_touched_is_out_of_rotation_in_the_same_plan_and_replaced_at_once() {
     scenario.touched("web-1", exec("sh -i"));
     let step = scenario.world.plan(scenario.now);
     let routes = step.routes.unwrap();
-    assert_eq!(routes.listeners.values().flatten().count(), 0);
+    assert_eq!(routes.backends().count(), 0);
     assert_snapshot!(scenario.live(secs(5)), @r"
     0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh -i`
     0s start web-2: birth
@@ -60,6 +60,31 @@ fn what_was_touched_is_out_of_rotation_in_the_same_plan_and_replaced_at_once() {
     ");
     assert_eq!(scenario.routed(), "web-2");
     assert_snapshot!(judged(&scenario), @"web-1 tainted: exec of `sh -i`");
+}
+
+#[test]
+fn how_an_exec_that_taints_was_started_is_recorded_as_soon_as_it_is_known_and_once() {
+    let mut scenario = serving();
+    let facts = ExecFacts {
+        arguments: vec!["sh".to_owned()],
+        privileged: true,
+        tty: true,
+        stdin: false,
+        user: "0".to_owned(),
+    };
+    let known = Touch::Exec(Exec {
+        id: "e1".to_owned(),
+        command: "sh".to_owned(),
+        facts: Some(facts),
+    });
+    // The engine tells of its creation and of its start, and is asked after each.
+    for touch in [exec("sh"), exec("sh"), known.clone(), known] {
+        scenario.touched("web-1", touch);
+    }
+    assert_snapshot!(judged(&scenario), @r"
+    web-1 tainted: exec of `sh`
+    web-1 reported: exec of `sh` as `0`, with all capabilities, with a terminal
+    ");
 }
 
 #[test]
@@ -95,7 +120,7 @@ fn nothing_is_frozen_while_a_process_only_begins_in_it() {
     0s destroy web-1: tainted: exec of `sh`
     ");
     // Docker's own health check may begin at any moment.
-    let mut scenario = checked();
+    let mut scenario = super::checks::checked();
     scenario.touched("web-1", Touch::Door(Door::Attach));
     assert_snapshot!(scenario.live(secs(5)), @r"
     0s capture web-1: tainted: attach to its streams
@@ -202,15 +227,63 @@ fn a_killed_supervisor_s_successor_finishes_what_it_began() {
         let mut lines = Vec::new();
         scenario.act(done, &mut lines);
         scenario.restart();
-        let frozen = lines.iter().any(|line| line.contains("freeze web-1"));
         lines.push("next supervisor:".to_owned());
         let rest = scenario.live(mins(1));
-        // What is not frozen yet nobody remembers; what is, nobody lets back in.
-        if frozen {
-            assert_eq!(scenario.routed(), "web-2", "{lines:?}\n{rest}");
-            assert!(scenario.containers.len() == 1, "{lines:?}\n{rest}");
-        }
+        assert_eq!(scenario.routed(), "web-2", "{lines:?}\n{rest}");
+        assert!(scenario.containers.len() == 1, "{lines:?}\n{rest}");
     }
+}
+
+#[test]
+fn a_taint_that_only_the_journal_knows_stays_one_whatever_the_file_says_since() {
+    let mut scenario = serving();
+    scenario.touched("web-1", exec("sh"));
+    scenario.change(|desired| desired.phoenix.on_taint = OnTaint::Report);
+    scenario.restart();
+    // A second supervisor is killed before it could do anything, too.
+    scenario.restart();
+    let step = scenario.world.plan(scenario.now);
+    let routes = step.routes.unwrap_or_default();
+    assert_eq!(routes.backends().count(), 0);
+    assert_snapshot!(scenario.live(secs(5)), @r"
+    0s freeze web-1: tainted: exec of `sh`, as the journal says
+    0s create web-2 (generation 1): replaces web-1: tainted: exec of `sh`, as the journal says
+    0s capture web-1: tainted: exec of `sh`, as the journal says
+    0s start web-2: birth
+    0s destroy web-1: tainted: exec of `sh`, as the journal says
+    ");
+    assert_snapshot!(judged(&scenario), @"web-1 tainted: exec of `sh`, as the journal says");
+}
+
+#[test]
+fn that_the_supervisor_before_froze_what_it_judged_tainted_is_no_touch_of_its_own() {
+    let mut scenario = serving();
+    scenario.touched("web-1", exec("sh"));
+    let id = scenario.id_of("web-1");
+    scenario.containers.get_mut(&id).unwrap().state = ContainerState::Paused;
+    scenario.restart();
+    scenario.touched("web-1", Touch::Door(Door::Pause));
+    assert_snapshot!(judged(&scenario), @"web-1 tainted: exec of `sh`, as the journal says");
+}
+
+#[test]
+fn a_record_of_what_is_gone_or_does_not_answer_yet_harms_nobody() {
+    let mut scenario = serving();
+    let (id, gone) = (scenario.id_of("web-1"), ContainerId::new("gone"));
+    scenario.restart();
+    let taints = [(gone, "attach".to_owned())].into();
+    scenario.apply(Event::Remembered(taints));
+    assert_eq!(scenario.live(secs(60)), "");
+    // The engine lists it and tells nothing about it: it is a taint as soon as it is seen.
+    let mut scenario = serving();
+    scenario.touched("web-1", exec("sh"));
+    scenario.silent.insert(id.clone());
+    scenario.restart();
+    scenario.live(secs(60));
+    scenario.silent.clear();
+    scenario.list();
+    let rest = scenario.live(secs(60));
+    assert!(!scenario.containers.contains_key(&id), "{rest}");
 }
 
 #[test]
@@ -220,12 +293,71 @@ fn a_frozen_replica_that_nobody_here_froze_is_tainted() {
     scenario.containers.get_mut(&id).unwrap().state = ContainerState::Paused;
     scenario.restart();
     assert_snapshot!(scenario.live(secs(5)), @r"
-    0s capture web-1: tainted: pause
-    0s create web-2 (generation 1): replaces web-1: tainted: pause
-    0s destroy web-1: tainted: pause
+    0s capture web-1: tainted: pause, as `docker commit` does as well
+    0s create web-2 (generation 1): replaces web-1: tainted: pause, as `docker commit` does as well
+    0s destroy web-1: tainted: pause, as `docker commit` does as well
     0s start web-2: birth
     ");
     assert_eq!(scenario.routed(), "web-2");
+}
+
+/// Somebody starts `web-1` again, ten minutes after it was made.
+fn restarted(scenario: &mut Scenario) {
+    let id = scenario.id_of("web-1");
+    let now = scenario.now;
+    let observed = scenario.containers.get_mut(&id).unwrap();
+    observed.second_life = Some(now.minus(mins(10)));
+    observed.started = Some(now);
+    scenario.list();
+}
+
+#[test]
+fn a_replica_that_somebody_started_again_is_tainted_whoever_saw_it() {
+    let mut scenario = serving();
+    restarted(&mut scenario);
+    let told = scenario.live(secs(5));
+    assert!(
+        told.contains("create web-2 (generation 1): replaces web-1: tainted: restart"),
+        "{told}"
+    );
+    assert!(told.contains("destroy web-1: tainted: restart"), "{told}");
+    assert_eq!(scenario.routed(), "web-2");
+}
+
+#[test]
+fn a_replica_that_somebody_started_again_is_no_younger_for_that() {
+    let mut scenario = serving();
+    scenario.change(|desired| {
+        desired.phoenix.on_taint = OnTaint::Report;
+        desired.phoenix.ttl = mins(12);
+    });
+    restarted(&mut scenario);
+    assert_eq!(scenario.live(secs(5)), "", "it is only recorded");
+    let told = scenario.live(mins(3));
+    assert!(
+        told.contains("replaces web-1: its life of 12m ends"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_a_pause_was_for_is_recorded_also_when_the_evidence_is_there() {
+    let mut scenario = serving();
+    scenario.touched("web-1", Touch::Door(Door::Pause));
+    let mut lines = Vec::new();
+    let id = scenario.id_of("web-1");
+    // Up to where it would be destroyed.
+    while !lines.iter().any(|line: &String| line.contains("capture")) {
+        scenario.now = scenario.now + std::time::Duration::from_millis(300);
+        scenario.act(1, &mut lines);
+    }
+    assert!(scenario.containers.contains_key(&id), "{lines:?}");
+    scenario.touched("web-1", Touch::Door(Door::Commit));
+    scenario.touched("web-1", Touch::Door(Door::Attach));
+    assert_snapshot!(judged(&scenario), @r"
+    web-1 tainted: pause, as `docker commit` does as well
+    web-1 tainted: commit to an image
+    ");
 }
 
 #[test]
@@ -340,126 +472,6 @@ fn whoever_taints_each_newborn_meets_the_backoff_and_the_budget() {
     assert_snapshot!(scenario.plan(), @"web waits: backoff, 4m 59s left after failure 4: web-4: tainted: exec of `sh`");
 }
 
-/// A replica with Docker's own health check.
-fn checked() -> Scenario {
-    let mut scenario = serving();
-    let id = scenario.id_of("web-1");
-    let check = HealthExec {
-        arguments: ["/bin/sh", "-c", "curl -f localhost || exit 1"]
-            .map(str::to_owned)
-            .to_vec(),
-        shell: true,
-        user: "app".to_owned(),
-    };
-    scenario.containers.get_mut(&id).unwrap().health_exec = Some(check);
-    scenario.list();
-    scenario
-}
-
-fn probe(change: impl FnOnce(&mut ExecFacts)) -> Touch {
-    let mut facts = ExecFacts {
-        arguments: ["/bin/sh", "-c", "curl -f localhost || exit 1"]
-            .map(str::to_owned)
-            .to_vec(),
-        privileged: false,
-        tty: false,
-        stdin: false,
-        user: "app".to_owned(),
-    };
-    change(&mut facts);
-    Touch::Exec(Exec {
-        id: "e1".to_owned(),
-        command: "/bin/sh -c curl -f localhost || exit 1".to_owned(),
-        facts: Some(facts),
-    })
-}
-
-#[test]
-fn docker_s_own_health_check_is_no_taint_and_nothing_else_passes_for_it() {
-    assert!(!is_tainted_by(checked(), probe(|_| {})));
-    // The facts follow the event.
-    assert!(!is_tainted_by(
-        checked(),
-        exec("/bin/sh -c curl -f localhost || exit 1")
-    ));
-    assert!(is_tainted_by(checked(), exec("/bin/sh")));
-    assert!(is_tainted_by(
-        checked(),
-        probe(|facts| facts.privileged = true)
-    ));
-    assert!(is_tainted_by(checked(), probe(|facts| facts.tty = true)));
-    assert!(is_tainted_by(checked(), probe(|facts| facts.stdin = true)));
-    assert!(is_tainted_by(
-        checked(),
-        probe(|facts| facts.user = "root".to_owned())
-    ));
-    assert!(is_tainted_by(checked(), probe(|facts| facts.user.clear())));
-    let other_words = |facts: &mut ExecFacts| facts.arguments = vec!["/bin/sh -c curl".to_owned()];
-    assert!(is_tainted_by(checked(), probe(other_words)));
-    // Without a health check everything is somebody's hand.
-    assert!(is_tainted_by(serving(), probe(|_| {})));
-}
-
-#[test]
-fn a_health_check_at_work_is_no_intruder() {
-    let intruder = |command: &str, how: Entry| {
-        Touch::Intruder(Intruder {
-            pid: 7,
-            how,
-            command: command.to_owned(),
-            arguments: Vec::new(),
-            uid: None,
-            cap_bounding: None,
-            terminal: None,
-        })
-    };
-    for command in [
-        "/bin/sh -c curl -f localhost || exit 1",
-        "curl -f localhost",
-        "/usr/bin/curl -f localhost",
-        "runc init",
-    ] {
-        assert!(
-            !is_tainted_by(checked(), intruder(command, Entry::Shim)),
-            "{command}"
-        );
-    }
-    for command in ["sh", "/bin/sh", "", "bash -i"] {
-        assert!(
-            is_tainted_by(checked(), intruder(command, Entry::Shim)),
-            "{command}"
-        );
-    }
-    let entered = Entry::OtherCgroup { container: None };
-    assert!(is_tainted_by(
-        checked(),
-        intruder("curl -f localhost", entered)
-    ));
-    assert!(is_tainted_by(
-        serving(),
-        intruder("curl -f localhost", Entry::Shim)
-    ));
-}
-
-#[test]
-fn a_health_check_has_no_terminal_and_no_privileges() {
-    let check = |terminal, cap_bounding| {
-        let arguments = ["/bin/sh", "-c", "curl -f localhost || exit 1"].map(str::to_owned);
-        Touch::Intruder(Intruder {
-            pid: 7,
-            how: Entry::Shim,
-            command: arguments.join(" "),
-            arguments: arguments.to_vec(),
-            uid: Some(1000),
-            cap_bounding,
-            terminal,
-        })
-    };
-    assert!(!is_tainted_by(checked(), check(Some(false), Some(0))));
-    assert!(is_tainted_by(checked(), check(Some(true), Some(0))));
-    assert!(is_tainted_by(checked(), check(Some(false), Some(1))));
-}
-
 #[test]
 fn a_socket_is_judged_by_what_the_file_declares() {
     let listens = |address: &str, transport| {
@@ -523,10 +535,21 @@ fn what_the_file_lets_change_may_change() {
     let mut writable = serving();
     writable.change(|desired| desired.policy.read_only = false);
     assert!(!is_tainted_by(writable, changed()));
-    assert!(
-        !is_tainted_by(serving(), Touch::ImageMoved),
-        "it is of the old one"
-    );
+    let moved = || Touch::ImageMoved("app:1".to_owned());
+    assert!(!is_tainted_by(serving(), moved()), "it is of the old one");
+    // Once, however often it moves back and forth.
+    let mut scenario = serving();
+    for _ in 0..3 {
+        scenario.touched("web-1", moved());
+    }
+    assert_snapshot!(judged(&scenario), @"web-1 reported: its image's tag `app:1` names another image");
+    assert_eq!(scenario.live(secs(60)), "");
+    // What is born is of the image of the start all the same.
+    scenario.recycle();
+    let actions = scenario.world.plan(scenario.now).actions;
+    let by_id =
+        |it: &Planned| matches!(&it.action, Action::Create { image, .. } if image.is_some());
+    assert!(actions.iter().any(by_id), "{actions:?}");
     assert!(is_tainted_by(
         serving(),
         Touch::Privileges("CapEff 1".to_owned())
@@ -539,7 +562,7 @@ fn another_name_or_network_is_somebody_s_doing() {
     let id = renamed.id_of("web-1");
     renamed.containers.get_mut(&id).unwrap().name = "mine".to_owned();
     renamed.list();
-    assert_snapshot!(judged(&renamed), @"web-1 tainted: rename");
+    assert_snapshot!(judged(&renamed), @"web-1 tainted: rename to `mine`");
     let mut connected = serving();
     let id = connected.id_of("web-1");
     let networks = &mut connected.containers.get_mut(&id).unwrap().networks;
@@ -547,6 +570,17 @@ fn another_name_or_network_is_somebody_s_doing() {
     connected.live(secs(1));
     connected.list();
     assert_snapshot!(judged(&connected), @"web-1 tainted: change of its networks");
+}
+
+#[test]
+fn a_rename_is_judged_by_the_name_that_was_given() {
+    let renamed = |name: &str| Touch::Renamed(name.to_owned());
+    assert!(is_tainted_by(serving(), renamed("mine")));
+    // Back to its own, of which the first half was told as well.
+    assert!(!is_tainted_by(serving(), renamed("p-web-1")));
+    assert!(is_tainted_by(serving(), renamed("p-web-2")));
+    // A mark that phoenixd did not give.
+    assert!(is_tainted_by(serving(), renamed("p-web-1.break-glass-1")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phoenixd::reconcile::{Command, ContainerState, Event, RequestId, Time};
-use phoenixd::spec::{ContainerId, ImageId, ServiceName, SpecHash};
+use phoenixd::spec::{ContainerId, ImageId, ReplicaName, Serial, ServiceName, SpecHash};
 
 use super::compose::Compose;
 use super::engine::CallFaults;
@@ -44,6 +44,10 @@ pub(super) enum Fault {
     ComposeDown,
     /// Somebody gets into a container.
     Touch,
+    /// The journal cannot be written for a while.
+    JournalFails,
+    /// Somebody breaks a replica open, or ends that.
+    BreakGlass,
     /// A network that nothing runs on is removed, perhaps one that somebody else has to make again.
     NetworkRemoved,
 }
@@ -116,6 +120,10 @@ impl Chaos {
             .then_some(Fault::Compose);
         let touches =
             (!calm && Rng::stream(seed, "who gets in").chance(300)).then_some(Fault::Touch);
+        let disk =
+            (!calm && Rng::stream(seed, "the disk").chance(250)).then_some(Fault::JournalFails);
+        let glass = (!calm && Rng::stream(seed, "who breaks glass").chance(300))
+            .then_some(Fault::BreakGlass);
         let pace = Duration::from_millis(rng.one([400, 4000, 15_000, 60_000, 200_000]));
         Self {
             rng,
@@ -124,6 +132,8 @@ impl Chaos {
                 .chain(meddles)
                 .chain(compose)
                 .chain(touches)
+                .chain(disk)
+                .chain(glass)
                 .collect(),
             pace,
             on: true,
@@ -193,6 +203,7 @@ impl Sim {
             Fault::EngineRestarts => {
                 let until = now + self.chaos.rng.ms(500, 20_000);
                 self.engine.lock().down_until = until;
+                self.engine.lock().memory.forget();
                 self.judge.disturbed(until);
                 let dies = self.chaos.rng.chance(500);
                 for id in self.containers(dies, |_| true) {
@@ -232,7 +243,15 @@ impl Sim {
                 self.suspend(span);
                 self.judge.disturbed(self.now);
             }
-            Fault::Touch => self.somebody_gets_in(),
+            Fault::Touch => {
+                self.others_are_busy();
+                self.somebody_gets_in();
+            }
+            Fault::JournalFails => {
+                let span = self.chaos.rng.ms(100, 120_000);
+                self.journal_fails(span);
+            }
+            Fault::BreakGlass => self.break_glass(),
             Fault::ComposeDown | Fault::NetworkRemoved => self.meddle(fault),
             Fault::HintsLost => self.chaos.hints_lost_until = minute(&mut self.chaos.rng),
             Fault::EdgeSlow => self.chaos.edge_slow_until = minute(&mut self.chaos.rng),
@@ -369,7 +388,9 @@ impl Sim {
         let name = match fault {
             Fault::Stray => format!("sim-stray-{number}"),
             // The very name that phoenixd will choose next.
-            _ => format!("sim-{service}-{next}"),
+            _ => {
+                ReplicaName::new(service.clone(), Serial(next)).container_name(&self.setup.project)
+            }
         };
         let mut draft = host.draft(name, None);
         draft.labelled = fault == Fault::Stray;
@@ -434,7 +455,8 @@ impl Sim {
         };
         match fault {
             // A unit is one container, for as long as there is one.
-            Fault::Scale | Fault::ServiceLeaves if self.setup.is_adopted(&service) => {}
+            Fault::Scale | Fault::ServiceLeaves
+                if self.setup.is_adopted(&service) || self.setup.has_pod(&service) => {}
             Fault::NewGeneration => {
                 self.new_generation(&service);
                 return;
@@ -470,9 +492,12 @@ impl Sim {
     pub(super) fn ask_to_recycle(&mut self) {
         self.chaos.requests += 1;
         let number = self.incarnation * 1000 + self.chaos.requests;
+        // Now and then by name: only so the edges are meant.
+        let by_name = self.chaos.requests.is_multiple_of(2);
+        let services = self.setup.wanted.keys().filter(|_| by_name);
         let command = Command::Recycle {
             request: RequestId(number),
-            services: BTreeSet::new(),
+            services: services.cloned().collect(),
         };
         self.deliver(Event::Command(command));
     }
@@ -507,6 +532,7 @@ impl Sim {
             }
         }
         self.heal_compose();
+        self.heal_journal();
         self.judge.disturbed(now);
         self.rewant();
     }

@@ -27,6 +27,8 @@ pub(super) struct Container {
     pub(super) state: ContainerState,
     pub(super) made_at: Time,
     pub(super) started: Option<Time>,
+    /// Somebody started it again: when its first life began.
+    pub(super) second_life: Option<Time>,
     /// It serves from then on.
     pub(super) serves_at: Option<Time>,
     /// Its stop signal was sent.
@@ -42,6 +44,8 @@ pub(super) struct Container {
     pub(super) intruder_until: Option<Time>,
     /// phoenixd froze it, then.
     pub(super) frozen_at: Option<Time>,
+    /// It was given the name of what is broken open, then.
+    pub(super) opened_at: Option<Time>,
     /// A human or a fault of the engine had a hand in it.
     pub(super) meddled: bool,
     /// The name that it is to take over, as its marks say.
@@ -51,6 +55,8 @@ pub(super) struct Container {
     pub(super) volumes: BTreeSet<VolumeName>,
     pub(super) files: BTreeSet<FileDigest>,
     pub(super) networks: BTreeMap<NetworkName, Option<IpAddr>>,
+    /// The container whose network it joined.
+    pub(super) joined: Option<ContainerId>,
 }
 
 impl Container {
@@ -82,6 +88,7 @@ impl Container {
             health: self.health(now),
             health_exec: None,
             started: self.started,
+            second_life: self.second_life,
             kernel,
             asked: Asked {
                 privileged: false,
@@ -96,6 +103,7 @@ impl Container {
             },
             files: self.files.clone(),
             networks: self.networks.clone(),
+            joined: self.joined.clone(),
         }
     }
 

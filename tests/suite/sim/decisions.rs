@@ -15,6 +15,7 @@ impl Judge {
     /// I1, I8: a table does not lose its last backend by phoenixd's own doing, and holds nothing weak.
     pub(super) fn publishes(&mut self, now: Time, host: &Host, before: &Routes, after: &Routes) {
         self.publishes_tainted(now, host, after);
+        self.publishes_glass(now, host, after);
         for backend in backends(after) {
             if self.gone.contains(&backend.container_id) {
                 self.fail(
@@ -44,8 +45,11 @@ impl Judge {
                 );
             }
         }
-        for (port, old) in &before.listeners {
-            let emptied = !old.is_empty() && after.listeners.get(port).is_none_or(Vec::is_empty);
+        for (port, listener) in &before.listeners {
+            let old = &listener.backends;
+            let now_empty = after.listeners.get(port);
+            let emptied =
+                !old.is_empty() && now_empty.is_none_or(|listener| listener.backends.is_empty());
             let owner = old
                 .first()
                 .and_then(|backend| self.wanted.get(&backend.replica.service));
@@ -78,6 +82,9 @@ impl Judge {
         self.expiry |= super::seeds::is_expiry(reason);
         self.begins_with_dependencies(now, host, action, reason);
         self.begins_taking(now, host, action);
+        self.begins_unrecorded(now, action, reason);
+        self.begins_glass(now, host, edge, action, reason);
+        self.begins_unnaming(now, host, action, reason);
         if action.container().is_some_and(|id| self.gone.contains(id)) {
             self.fail(
                 now,
@@ -115,6 +122,7 @@ impl Judge {
             Action::CreateNetwork(_)
             | Action::CreateVolume(_)
             | Action::Connect { .. }
+            | Action::Disconnect { .. }
             | Action::Start { .. }
             | Action::Compare { .. }
             | Action::Rename { .. }
@@ -174,7 +182,9 @@ impl Judge {
             .count();
         // The tainted aside, which hold no place where there is a surge; of them there are no more than that again.
         let gives_its_place = |c: &&Container| {
-            desired.phoenix.surge > 0 && !c.is_original() && self.tainted.may_be(&c.id)
+            desired.phoenix.surge > 0
+                && !c.is_original()
+                && (self.tainted.may_be(&c.id) || self.glass.may_be(&c.id))
         };
         let known = |c: &&Container| self.known.contains_key(&c.id) && !c.meddled;
         let all = host.live_of(&replica.service).filter(known).count();
@@ -347,13 +357,18 @@ fn is_own_will(reason: &Reason) -> Option<bool> {
         | Reason::ImageMoved
         | Reason::DependencyUpdated { .. }
         | Reason::Commanded(_)
+        | Reason::PodChanged
+        | Reason::HandedOver
+        | Reason::BreakGlass { .. }
         | Reason::Unhealthy { .. }
         | Reason::NeverReady { .. }
         | Reason::Excess { .. } => Some(true),
         Reason::Ended { .. }
         | Reason::Weaker { .. }
         | Reason::Tainted { .. }
+        | Reason::GlassOver { .. }
         | Reason::Overdue
+        | Reason::PodGone
         | Reason::Orphan
         | Reason::Leaving
         | Reason::Down => Some(false),
@@ -363,17 +378,19 @@ fn is_own_will(reason: &Reason) -> Option<bool> {
         | Reason::Replaces { .. }
         | Reason::WithoutOptional { .. }
         | Reason::Birth
+        | Reason::Ready
         | Reason::Pace
         | Reason::HandedOn
         | Reason::Differs { .. }
         | Reason::Stray
         | Reason::MadeTwice
-        | Reason::Drained { .. } => None,
+        | Reason::Drained { .. }
+        | Reason::Cut { .. } => None,
     }
 }
 
 /// It serves, and has for long enough that nobody can have thought otherwise.
-fn is_well(host: &Host, id: &ContainerId, now: Time) -> bool {
+pub(super) fn is_well(host: &Host, id: &ContainerId, now: Time) -> bool {
     host.containers.get(id).is_some_and(|container| {
         let ill = container
             .bad_since

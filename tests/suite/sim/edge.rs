@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use phoenixd::reconcile::{Backend, EdgeReport, Routes};
-use phoenixd::spec::{ContainerId, Published};
+use phoenixd::spec::{ContainerId, Published, Transport};
 
 /// The edge.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl Edge {
 
     /// Whose turn it is on a port.
     pub(super) fn choose(&mut self, published: Published) -> Option<Backend> {
-        let backends = self.table.listeners.get(&published)?;
+        let backends = &self.table.listeners.get(&published)?.backends;
         let turn = self.turns.entry(published).or_insert(0);
         *turn = turn.wrapping_add(1);
         backends.get(turn.checked_rem(backends.len())?).cloned()
@@ -75,7 +75,37 @@ impl Edge {
         self.next
     }
 
-    /// A container's end ends its connections.
+    /// Several as one: whatever any of them may send to, and every connection.
+    pub(super) fn joined<'e>(all: impl Iterator<Item = &'e Self>) -> Self {
+        let (mut table, mut whole) = (Routes::default(), Self::default());
+        for edge in all {
+            for backends in edge.table.listeners.values() {
+                // By which port is nobody's business here.
+                let port = Published {
+                    host_ip: None,
+                    host_port: u16::try_from(table.listeners.len()).unwrap_or(0),
+                    target: 0,
+                    transport: Transport::Tcp,
+                };
+                table.listeners.insert(port, backends.clone());
+            }
+            for connection in edge.connections.values() {
+                whole.next += 1;
+                whole.connections.insert(whole.next, connection.clone());
+            }
+        }
+        whole.table = Arc::new(table);
+        whole
+    }
+
+    /// What its table says is to end.
+    pub(super) fn cut(&mut self) {
+        for id in self.table.cut.clone() {
+            self.cut_all_of(&id);
+        }
+    }
+
+    /// A container's end ends its connections, and so does a table that says so.
     pub(super) fn cut_all_of(&mut self, id: &ContainerId) -> usize {
         let before = self.connections.len();
         self.connections
@@ -86,11 +116,14 @@ impl Edge {
     }
 
     pub(super) fn has(&self, id: &ContainerId) -> bool {
-        backends(&self.table).any(|backend| backend.container_id == *id)
+        // What is in pods is theirs.
+        let own = self.table.listeners.values();
+        own.flat_map(|listener| &listener.backends)
+            .any(|backend| backend.container_id == *id)
     }
 }
 
 /// Every backend of a table.
 pub(super) fn backends(table: &Routes) -> impl Iterator<Item = &Backend> {
-    table.listeners.values().flatten()
+    table.backends()
 }

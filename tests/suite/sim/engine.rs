@@ -11,13 +11,14 @@ use futures::Stream;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use phoenixd::adopt::{self, Examined, Value};
 use phoenixd::docker::{ApiVersion, Birth, Engine, Error, Hint, Part, Scope, Vitals, read_value};
-use phoenixd::reconcile::{DependencySeen, ExecFacts, Identity, Listing, Observed, Time};
+use phoenixd::reconcile::{Beside, DependencySeen, ExecFacts, Identity, Listing, Observed, Time};
 use phoenixd::spec::{
     Attachment, ContainerId, FileDigest, FileMount, ImageFacts, ImageId, ImageRef, MountSource,
     NetworkName, NetworkSpec, ProjectName, ServiceName, VolumeName, VolumeSpec,
 };
 
 use super::host::{Container, Happening, Host, Refusal};
+use super::replay::{self, Memory, What};
 use super::rng::Rng;
 use super::setup::Defect;
 
@@ -45,6 +46,10 @@ pub(super) struct Shared {
     pub(super) wakes: Vec<(Time, u64)>,
     /// Calls take no time: for tests that do not simulate.
     pub(super) instant: bool,
+    /// An evidence is never answered.
+    pub(super) evidence_hangs: bool,
+    /// What it remembers of what happened.
+    pub(super) memory: Memory,
     /// What became of the calls.
     pub(super) faulted: u64,
     pub(super) subscribers: Vec<(About, UnboundedSender<Result<Hint, Error>>)>,
@@ -86,8 +91,10 @@ pub(super) enum Effect {
         volumes: BTreeSet<VolumeName>,
         marked: Option<String>,
         files: BTreeSet<FileDigest>,
+        joins: Option<ContainerId>,
     },
     Connect(ContainerId, NetworkName),
+    Disconnect(ContainerId, NetworkName),
     Start(ContainerId),
     Remove(ContainerId),
     Freeze(ContainerId),
@@ -119,6 +126,8 @@ impl SimEngine {
             flight: 0,
             wakes: Vec::new(),
             instant: false,
+            evidence_hangs: false,
+            memory: Memory::default(),
             faulted: 0,
             subscribers: Vec::new(),
             births: VecDeque::new(),
@@ -262,13 +271,17 @@ impl Shared {
             return;
         }
         for (id, action) in std::mem::take(&mut self.host.hints) {
+            self.remember(&id, What::of(action, &self.host, &id));
             let container = self.host.containers.get(&id);
             let of_compose = self.host.of_compose.contains(&id);
             let service = container.and_then(|container| container.compose.as_ref());
             let hint = Hint {
+                exit_code: None,
+                name: container.map_or_else(String::new, |it| it.name.clone()),
                 id,
                 action: action.to_owned(),
                 exec: None,
+                before: false,
             };
             self.subscribers.retain(|(about, subscriber)| {
                 let wants = match about {
@@ -304,6 +317,7 @@ impl Shared {
             volumes,
             marked,
             files,
+            joins,
         } = effect
         else {
             return Err(Refusal::Refused("it is no create".to_owned()));
@@ -317,6 +331,7 @@ impl Shared {
         draft.volumes.clone_from(volumes);
         draft.marked.clone_from(marked);
         draft.files.clone_from(files);
+        draft.joined.clone_from(joins);
         draft.image = image.clone().unwrap_or(draft.image);
         let id = host.create(draft)?;
         self.births.push_back(id.clone());
@@ -332,6 +347,10 @@ impl Shared {
             Effect::Connect(id, network) => {
                 host.touch("connect", id, &project);
                 host.connect(id, network)?;
+            }
+            Effect::Disconnect(id, network) => {
+                host.touch("disconnect", id, &project);
+                host.disconnect(id, network);
             }
             Effect::Start(id) => {
                 host.touch("start", id, &project);
@@ -386,6 +405,11 @@ impl Engine for SimEngine {
         ApiVersion::one(51)
     }
 
+    async fn beside(&self, known: Beside) -> Result<Beside, Error> {
+        // There is no guard in the simulation.
+        Ok(known)
+    }
+
     async fn list(&self, scope: &Scope) -> Result<Listing, Error> {
         self.ask(|host| host.listing(scope)).await
     }
@@ -426,14 +450,10 @@ impl Engine for SimEngine {
                 generation: birth.generation,
                 spec_hash: birth.spec_hash.clone(),
                 reach: None,
-                adopted: birth.container.labels.contains_key(adopt::ADOPTED),
+                adopted: handed_on(birth),
                 born_after: birth.born_after.clone(),
             }),
-            marked: birth
-                .container
-                .labels
-                .get(adopt::ADOPTED)
-                .and_then(|marks| read_value(marks).at(&["name"]).as_text().map(str::to_owned)),
+            marked: handed_on(birth),
             image: birth.image.clone(),
             network: birth
                 .container
@@ -447,6 +467,7 @@ impl Engine for SimEngine {
                 .iter()
                 .filter_map(FileMount::digest)
                 .collect(),
+            joins: birth.joins.clone(),
         };
         let made = self.call(effect).await?;
         made.ok_or(Error::Malformed { field: "Id" })
@@ -454,6 +475,12 @@ impl Engine for SimEngine {
 
     async fn connect(&self, id: &ContainerId, attachment: &Attachment) -> Result<(), Error> {
         self.call(Effect::Connect(id.clone(), attachment.network.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn disconnect(&self, id: &ContainerId, network: &NetworkName) -> Result<(), Error> {
+        self.call(Effect::Disconnect(id.clone(), network.clone()))
             .await
             .map(drop)
     }
@@ -520,6 +547,9 @@ impl Engine for SimEngine {
     }
 
     async fn evidence(&self, id: &ContainerId) -> Vec<Part> {
+        if self.lock().evidence_hangs {
+            std::future::pending::<()>().await;
+        }
         let inspected = self.ask(|host| host.containers.contains_key(id)).await;
         let content = match inspected {
             Ok(true) => Ok(b"{}".to_vec()),
@@ -588,9 +618,17 @@ impl Engine for SimEngine {
     async fn subscribe(
         &self,
         _: &ProjectName,
+        back: Duration,
     ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
+        self.ask(|_| ()).await?;
         let (sender, receiver) = unbounded();
-        self.lock().subscribers.push((About::Project, sender));
+        let mut shared = self.lock();
+        let now = shared.host.now;
+        let again = shared.memory.since(replay::since(now, back));
+        for said in again.iter().filter(|said| said.is_ours()) {
+            drop(sender.unbounded_send(Ok(said.hint(now))));
+        }
+        shared.subscribers.push((About::Project, sender));
         Ok(receiver)
     }
 
@@ -604,6 +642,19 @@ impl Engine for SimEngine {
         self.lock().subscribers.push((about, sender));
         Ok(receiver)
     }
+
+    async fn subscribe_to_networks(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Hint, Error>> + Send + Unpin + 'static, Error> {
+        // Nobody of this host does such a thing by hand.
+        Ok(futures::stream::pending())
+    }
+}
+
+/// The name that it is to take over, as its marks say.
+fn handed_on(birth: &Birth) -> Option<String> {
+    let marks = read_value(birth.container.labels.get(adopt::ADOPTED)?);
+    marks.at(&["name"]).as_text().map(str::to_owned)
 }
 
 /// A few fields of a container, enough to be compared.

@@ -206,14 +206,17 @@ impl Host {
             bad_since: None,
             quality,
             touched_at: None,
+            second_life: None,
             intruder_until: None,
             frozen_at: None,
+            opened_at: None,
             meddled: false,
             marked: None,
             compose: None,
             volumes: BTreeSet::new(),
             files: BTreeSet::new(),
             networks: BTreeMap::new(),
+            joined: None,
         }
     }
 
@@ -245,7 +248,12 @@ impl Host {
             let text = format!("name {name} is taken by {}", taken.id.short());
             return Err(Refusal::Conflict(text));
         }
-        name.clone_into(&mut self.known(id)?.name);
+        let now = self.now;
+        let container = self.known(id)?;
+        name.clone_into(&mut container.name);
+        if container.glass().is_some() {
+            container.opened_at.get_or_insert(now);
+        }
         self.hints.push((id.clone(), "rename"));
         Ok(())
     }
@@ -265,8 +273,29 @@ impl Host {
             return Err(Refusal::NotFound(format!("network {network} not found")));
         }
         let container = self.known(id)?;
-        container.networks.entry(network.clone()).or_insert(None);
+        if container.networks.contains_key(network) {
+            return Ok(());
+        }
+        let runs = is_process(&container.state);
+        container.networks.insert(network.clone(), None);
+        if runs {
+            let address = self.networks.get_mut(network).map(|it| it.take(id));
+            self.known(id)?.networks.insert(network.clone(), address);
+            self.hints.push((id.clone(), "connect"));
+        }
         Ok(())
+    }
+
+    /// It is off the network, whether or not it was on it.
+    pub(super) fn disconnect(&mut self, id: &ContainerId, network: &NetworkName) {
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        let left = container.networks.remove(network).flatten();
+        if let (Some(address), Some(network)) = (left, self.networks.get_mut(network)) {
+            network.taken.remove(&address);
+            self.hints.push((id.clone(), "disconnect"));
+        }
     }
 
     fn known(&mut self, id: &ContainerId) -> Result<&mut Container, Refusal> {
@@ -288,6 +317,14 @@ impl Host {
                 return Err(Refusal::Conflict("it is being removed".to_owned()));
             }
             ContainerState::Created | ContainerState::Exited { .. } => {}
+        }
+        if let Some(why) = super::pods::obstacle(self, &container) {
+            self.known(id)?.state = ContainerState::Exited {
+                code: 128,
+                oom: false,
+                error: why.clone(),
+            };
+            return Err(Refusal::Conflict(why));
         }
         self.has_files(&container)?;
         let quality = container.quality;
@@ -489,6 +526,7 @@ impl Host {
                 .collect(),
             silent: BTreeSet::new(),
             dependencies: self.dependencies(&scope.dependencies),
+            ..Listing::default()
         }
     }
 

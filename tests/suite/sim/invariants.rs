@@ -14,7 +14,9 @@ use phoenixd::reconcile::{
 use phoenixd::spec::{ContainerId, FileDigest, ReplicaName, ServiceName};
 
 use super::depends::Dependencies;
+use super::glass::Glass;
 use super::host::{Container, Host};
+use super::replay::Unheard;
 use super::setup::Setup;
 use super::taints::Tainted;
 
@@ -67,6 +69,12 @@ pub(super) struct Judge {
     pub(super) compared: BTreeSet<ServiceName>,
     pub(super) dependencies: Dependencies,
     pub(super) tainted: Tainted,
+    pub(super) unheard: Unheard,
+    /// Why the journal cannot be written, as this supervisor was told.
+    pub(super) unrecorded: Option<String>,
+    pub(super) glass: Glass,
+    /// Containers whose names were to be taken away.
+    pub(super) unnamed: BTreeSet<ContainerId>,
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -98,6 +106,10 @@ impl Judge {
             compared: BTreeSet::new(),
             dependencies: Dependencies::default(),
             tainted: Tainted::default(),
+            unheard: Unheard::default(),
+            unrecorded: None,
+            glass: Glass::default(),
+            unnamed: BTreeSet::new(),
         }
     }
 
@@ -138,7 +150,10 @@ impl Judge {
         self.stopped.clear();
         self.excused.clear();
         self.settled.clear();
-        self.tainted = Tainted::default();
+        self.tainted = self.tainted.next();
+        self.unheard = self.unheard.next();
+        self.unrecorded = None;
+        self.glass = Glass::default();
         self.expiry = false;
         self.forget_dependencies();
         self.disturbed(now);
@@ -192,9 +207,12 @@ impl Judge {
             | Event::Refused(_)
             | Event::Signalled { .. }
             | Event::Touched { .. }
+            | Event::Remembered(_)
             | Event::Probed { .. }
             | Event::Published { .. }
             | Event::Edge(_)
+            | Event::EdgeOf { .. }
+            | Event::Woken
             | Event::Began { .. } => {}
         }
     }
@@ -233,6 +251,7 @@ impl Judge {
     }
 
     fn saw(&mut self, id: &ContainerId, asked_at: Time) {
+        self.told_of_early(id);
         let known = self.known.entry(id.clone()).or_insert(asked_at);
         *known = asked_at.max(*known);
     }

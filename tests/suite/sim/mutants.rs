@@ -1,11 +1,12 @@
 //! Deliberate mistakes at the core's inputs and outputs, each of which a checker must catch: who checks the checkers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use phoenixd::reconcile::{
-    Action, Desired, Event, Kernel, NetworkSeen, Observed, Outcome, Planned, Reason, ReplicaStatus,
-    Routes, Sight, Stage, Step, Subject, Touch, WaitingOn,
+    Action, Desired, Event, GlassStatus, Kernel, NetworkSeen, Observed, Outcome, Planned, Reason,
+    ReplicaStatus, Routes, Sight, Stage, Step, Subject, Time, Touch, WaitingOn,
 };
 use phoenixd::spec::{BornAfter, ContainerId, Incarnation, ServiceName};
 
@@ -87,12 +88,36 @@ pub(super) enum Mutant {
     ForgetTheFreeze,
     /// Has one witness.
     IgnoreTheScan,
+    /// Forgets at a restart what is broken open.
+    ForgetTheGlass,
+    /// Lets people in before the name tells of it.
+    LetInTooEarly,
+    /// Takes for cut what is not.
+    ForgetTheCut,
+    /// Never takes down what was broken open.
+    LeaveItOpen,
     /// A `down` in any order.
     LeaveInAnyOrder,
+    /// Reads no record of those before it.
+    ForgetTheRecords,
+    /// Goes on as if everything could be recorded.
+    IgnoreTheFullDisk,
+    /// Takes the renames of those before it for somebody else's.
+    ForgetWhoRenamed,
+    /// Asks for nothing of what happened while nobody listened.
+    SinceNow,
+    /// Gives the service's names to whatever is probed.
+    NameTheUnready,
+    /// Takes the names of what drains, and with them its connections.
+    CutTheLeaving,
+    /// Takes no name away from what is tainted.
+    LeaveTheNames,
+    /// Stops the last one that has the names.
+    StopTheLastNamed,
 }
 
 /// Every mutant, which checker catches it, and the seed from which on one is looked for that does.
-const ALL: [(Mutant, &str, u64); 36] = [
+const ALL: [(Mutant, &str, u64); 48] = [
     (Mutant::SkipTheDrain, "I9", 0),
     (Mutant::StopOldFirst, "I1", 0),
     (Mutant::RouteToUnready, "I2", 1),
@@ -103,16 +128,16 @@ const ALL: [(Mutant, &str, u64); 36] = [
     (Mutant::ForgetTheDeadline, "I5", 0),
     (Mutant::ForgetTheLimitOfBirths, "I13", 0),
     (Mutant::DropOutcomes, "I5", 0),
-    (Mutant::BelieveOldAnswers, "one-life", 41),
+    (Mutant::BelieveOldAnswers, "one-life", 60),
     (Mutant::RetireTwo, "I1", 0),
-    (Mutant::IgnoreTheEdge, "I9", 0),
+    (Mutant::IgnoreTheEdge, "I9", 1),
     (Mutant::IgnoreConnections, "I9", 0),
     (Mutant::IgnoreTheKernel, "I8", 1),
-    (Mutant::IgnoreTheLabel, "I6", 4),
-    (Mutant::ForgetTheEpoch, "I9", 31),
+    (Mutant::IgnoreTheLabel, "I6", 7),
+    (Mutant::ForgetTheEpoch, "I9", 56),
     (Mutant::PublishWhileAdopting, "I1", 0),
     (Mutant::ActTwice, "one-verdict", 0),
-    (Mutant::RecycleAtStart, "I1", 0),
+    (Mutant::RecycleAtStart, "I1", 2),
     (Mutant::LeaveTheDead, "I6", 0),
     (Mutant::LeaveTheNetworks, "down", 0),
     (Mutant::SkipTheComparison, "adopted", 3),
@@ -120,15 +145,27 @@ const ALL: [(Mutant, &str, u64); 36] = [
     (Mutant::TrustTheNetworks, "liveness", 0),
     (Mutant::ForgetWhoMounts, "files", 0),
     (Mutant::LeaveTheFiles, "down", 0),
-    (Mutant::StartAtOnce, "depends", 3),
+    (Mutant::StartAtOnce, "depends", 9),
     (Mutant::IgnoreUpdates, "updates", 9),
-    (Mutant::ForgetWhatCameBefore, "updates", 3),
+    (Mutant::ForgetWhatCameBefore, "updates", 9),
     (Mutant::LeaveInAnyOrder, "order", 9),
     (Mutant::IgnoreTouches, "I2", 6),
     (Mutant::RouteToTainted, "I2", 6),
     (Mutant::SkipTheCapture, "I4", 6),
-    (Mutant::ForgetTheFreeze, "liveness", 11),
-    (Mutant::IgnoreTheScan, "I2", 0),
+    (Mutant::ForgetTheFreeze, "liveness", 14),
+    (Mutant::IgnoreTheScan, "I2", 63),
+    (Mutant::ForgetTheRecords, "I4", 17),
+    (Mutant::IgnoreTheFullDisk, "recorded", 8),
+    (Mutant::ForgetWhoRenamed, "I1", 8),
+    (Mutant::SinceNow, "I4", 21),
+    (Mutant::ForgetTheGlass, "glass", 122),
+    (Mutant::LetInTooEarly, "glass", 12),
+    (Mutant::LeaveItOpen, "liveness", 14),
+    (Mutant::ForgetTheCut, "glass", 0),
+    (Mutant::NameTheUnready, "names", 0),
+    (Mutant::CutTheLeaving, "names", 0),
+    (Mutant::LeaveTheNames, "names", 15),
+    (Mutant::StopTheLastNamed, "I1", 0),
 ];
 
 impl Sim {
@@ -149,7 +186,17 @@ impl Sim {
             ) => {
                 *asked_at = self.now;
             }
-            (Mutant::IgnoreTouches, Event::Touched { .. })
+            // Nor does anybody hear again that it was marked.
+            (
+                Mutant::ForgetTheGlass,
+                Event::Touched {
+                    touch: Touch::Renamed(_),
+                    ..
+                },
+            )
+            | (Mutant::ForgetTheRecords, Event::Remembered(_))
+            | (Mutant::IgnoreTheFullDisk, Event::Journal { .. })
+            | (Mutant::IgnoreTouches, Event::Touched { .. })
             | (
                 Mutant::IgnoreTheScan,
                 Event::Touched {
@@ -157,9 +204,9 @@ impl Sim {
                     ..
                 },
             ) => return None,
-            (Mutant::IgnoreTheKernel, event) => {
+            (Mutant::IgnoreTheKernel | Mutant::ForgetTheGlass | Mutant::LeaveTheNames, event) => {
                 for observed in seen_by(event) {
-                    observed.kernel = Kernel::Unavailable;
+                    self.mutate_observed(mutant, observed);
                 }
             }
             // Now and then, or the sheer number of calls would be caught first.
@@ -186,10 +233,7 @@ impl Sim {
             (Mutant::TrustTheNetworks, Event::Listed { listing, .. })
                 if self.now.since_boot() > Duration::from_mins(1) =>
             {
-                let networks = self.setup.networks.keys().cloned();
-                listing
-                    .networks
-                    .extend(networks.map(|name| NetworkSeen { name, ours: true }));
+                listing.networks.extend(self.all_networks());
             }
             (Mutant::AdoptWhateverHasTheName, Event::Ended { action, outcome }) => {
                 self.adopt_by_name(action, outcome);
@@ -197,6 +241,23 @@ impl Sim {
             _ => {}
         }
         Some(event)
+    }
+
+    fn mutate_observed(&self, mutant: Mutant, observed: &mut Observed) {
+        match mutant {
+            Mutant::IgnoreTheKernel => observed.kernel = Kernel::Unavailable,
+            Mutant::LeaveTheNames => self.hide_names(observed),
+            _ => {
+                if let Some((own, _)) = observed.name.rsplit_once(".break-glass-") {
+                    observed.name = own.to_owned();
+                }
+            }
+        }
+    }
+
+    fn all_networks(&self) -> impl Iterator<Item = NetworkSeen> {
+        let names = self.setup.networks.keys().cloned();
+        names.map(|name| NetworkSeen { name, ours: true })
     }
 
     fn adopt_by_name(&mut self, action: &Action, outcome: &mut Outcome) {
@@ -222,6 +283,7 @@ impl Sim {
 
     /// What the core decided, with the mistake.
     pub(super) fn mutate_step(&mut self, mut step: Step) -> Step {
+        self.misname(&mut step);
         match self.mutant {
             Some(Mutant::SkipTheDrain) => {
                 for planned in &mut step.actions {
@@ -241,6 +303,8 @@ impl Sim {
                 let before = self.shell.as_ref().and_then(|shell| shell.routes.clone());
                 route_to_tainted(before.as_deref(), &mut step);
             }
+            Some(Mutant::LetInTooEarly) => let_in_too_early(self.now, &mut step),
+            Some(Mutant::LeaveItOpen) => leave_it_open(&mut step),
             Some(Mutant::SkipTheCapture) => skip_the_capture(&mut step),
             Some(Mutant::ForgetTheFreeze) => {
                 step.actions
@@ -372,7 +436,7 @@ fn route_to_unready(wanted: &BTreeMap<ServiceName, Desired>, step: &mut Step) {
             let Some(routes) = &mut step.routes else {
                 continue;
             };
-            let listed = routes.listeners.entry(published).or_default();
+            let listed = &mut routes.listeners.entry(published).or_default().backends;
             if listed.iter().all(|backend| backend.container_id != id) {
                 listed.push(phoenixd::reconcile::Backend {
                     replica: target.replica.clone(),
@@ -382,6 +446,36 @@ fn route_to_unready(wanted: &BTreeMap<ServiceName, Desired>, step: &mut Step) {
             }
         }
     }
+}
+
+fn let_in_too_early(now: Time, step: &mut Step) {
+    for planned in &step.actions {
+        if let (Action::Rename { replica, .. }, Reason::BreakGlass { length, .. }) =
+            (&planned.action, because(&planned.reason))
+        {
+            let row = (step.status.replicas.iter_mut()).find(|row| row.replica == *replica);
+            if let Some(row) = row {
+                row.glass = Some(GlassStatus {
+                    until: now + *length,
+                    open: true,
+                    reason: None,
+                });
+            }
+        }
+    }
+}
+
+/// Without what is said of its connections.
+fn because(reason: &Reason) -> &Reason {
+    match reason {
+        Reason::Drained { because, .. } | Reason::Cut { because, .. } => because,
+        other => other,
+    }
+}
+
+fn leave_it_open(step: &mut Step) {
+    let is_end = |reason: &Reason| matches!(reason, Reason::GlassOver { .. });
+    step.actions.retain(|planned| !is_end(&planned.reason));
 }
 
 fn skip_the_capture(step: &mut Step) {
@@ -400,13 +494,15 @@ fn route_to_tainted(before: Option<&Routes>, step: &mut Step) {
         let mut rows = step.status.replicas.iter();
         rows.any(|row| row.container_id.as_ref() == Some(id) && row.tainted.is_some())
     };
-    for (published, backends) in before.into_iter().flat_map(|table| &table.listeners) {
-        let kept = backends
+    for (published, listener) in before.into_iter().flat_map(|table| &table.listeners) {
+        let kept = listener
+            .backends
             .iter()
             .filter(|backend| tainted(&backend.container_id));
         let kept: Vec<_> = kept.cloned().collect();
         if let Some(routes) = &mut step.routes {
-            routes.listeners.entry(*published).or_default().extend(kept);
+            let listener = routes.listeners.entry(*published).or_default();
+            listener.backends.extend(kept);
         }
     }
 }
@@ -452,23 +548,41 @@ fn every_mutant_is_caught() {
             ran.result.err().map(|violation| (seed, violation))
         })
     };
-    let half = ALL.len() / 2;
-    let found: Vec<_> = std::thread::scope(|scope| {
-        let first = scope.spawn(|| ALL[..half].iter().copied().map(caught).collect::<Vec<_>>());
-        let second: Vec<_> = ALL[half..].iter().copied().map(caught).collect();
-        let mut all = first.join().unwrap();
-        all.extend(second);
-        all
-    });
-    for ((mutant, invariant, _), caught) in ALL.into_iter().zip(found) {
-        if let Some((seed, violation)) = &caught {
-            println!("{mutant:?}: seed {seed} {violation}");
+    let one = std::env::var_os("PHOENIXD_SIM_MUTANT").map(|it| it.to_string_lossy().into_owned());
+    let asked = |mutant: Mutant| one.as_ref().is_none_or(|one| format!("{mutant:?}") == *one);
+    let all: Vec<_> = ALL.into_iter().filter(|(it, _, _)| asked(*it)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = BTreeMap::new();
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.insert(one.0, caught(*one));
         }
-        let by = caught.map(|(_, violation)| violation.invariant);
-        assert_eq!(
-            by,
-            Some(invariant),
-            "{mutant:?} is caught by another checker, or by none"
-        );
+        found
+    };
+    let mut found = std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let mut found = work();
+        found.extend(other.join().unwrap());
+        found
+    });
+    let mut wrong = Vec::new();
+    for (mutant, invariant, from) in all.iter().copied() {
+        match found.remove(&mutant).unwrap() {
+            Some((seed, violation)) if violation.invariant == invariant => {
+                println!("{mutant:?}: seed {seed} {violation}");
+            }
+            Some((seed, violation)) => {
+                wrong.push(format!(
+                    "{mutant:?}, not by {invariant}: seed {seed} {violation}"
+                ));
+            }
+            None => wrong.push(format!(
+                "{mutant:?} by nobody within {WITHIN} seeds from {from}"
+            )),
+        }
     }
+    assert!(
+        wrong.is_empty(),
+        "caught by another checker, or by none: {wrong:#?}"
+    );
 }

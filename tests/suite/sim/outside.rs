@@ -7,6 +7,7 @@ use phoenixd::reconcile::{ContainerState, Event, Routes, Targets, Time};
 use phoenixd::spec::{ContainerId, Published};
 
 use super::mutants::Mutant;
+use super::replay::What;
 use super::run::{Ev, Sim};
 
 impl Sim {
@@ -109,6 +110,9 @@ impl Sim {
         } else {
             self.edge.install(epoch, table);
         }
+        if self.mutant != Some(Mutant::ForgetTheCut) {
+            self.edge.cut();
+        }
         self.send_report();
     }
 
@@ -126,6 +130,10 @@ impl Sim {
         match self.mutant {
             Some(Mutant::IgnoreTheEdge) => report.epoch = u64::MAX,
             Some(Mutant::IgnoreConnections) => report.open.clear(),
+            Some(Mutant::ForgetTheCut) => {
+                let cut = &self.edge.table.cut;
+                report.open.retain(|id, _| !cut.contains(id));
+            }
             _ => {}
         }
         let event = Ev::Deliver(self.incarnation, Box::new(Event::Edge(report)));
@@ -137,7 +145,20 @@ impl Sim {
         let pause = self.clients.ms(200, 4000);
         self.at(pause, Ev::Dial(published));
         self.figures.requests += 1;
-        let Some(backend) = self.edge.choose(published) else {
+        let pod = self.pod_of(published);
+        let through = pod.as_ref().map(|(service, _)| self.edge_of(service));
+        let backend = match (&pod, &through) {
+            (Some((_, inside)), Some(Some(id))) => {
+                let edge = self.pods.get_mut(id);
+                edge.and_then(|edge| edge.edge.choose(*inside))
+            }
+            (Some(_), _) => None,
+            (None, _) => self.edge.choose(published),
+        };
+        if let (Some((service, _)), Some(None)) = (&pod, &through) {
+            self.judge_silent_pod(service);
+        }
+        let Some(backend) = backend else {
             self.edge.refused += 1;
             return;
         };
@@ -149,16 +170,31 @@ impl Sim {
             self.edge.refused += 1;
             return;
         }
-        let connection = self.edge.opened(backend.container_id);
+        let through = through.flatten();
+        let edge = match through.as_ref().and_then(|id| self.pods.get_mut(id)) {
+            Some(pod) => &mut pod.edge,
+            None => &mut self.edge,
+        };
+        let connection = edge.opened(backend.container_id);
         let lasts = if self.clients.chance(150) {
             self.clients.ms(1000, 60_000)
         } else {
             self.clients.ms(1, 200)
         };
-        self.at(lasts, Ev::Hangup(connection));
+        self.at(lasts, Ev::Hangup(through, connection));
     }
 
-    pub(super) fn hang_up(&mut self, connection: u64) {
+    pub(super) fn hang_up(&mut self, through: Option<&ContainerId>, connection: u64) {
+        if let Some(id) = through {
+            let ended = self
+                .pods
+                .get_mut(id)
+                .and_then(|pod| pod.edge.connections.remove(&connection));
+            if ended.is_some() {
+                self.edge_reports(id);
+            }
+            return;
+        }
         let ended = self.edge.connections.remove(&connection);
         if ended.is_some_and(|ended| self.edge.table.draining.contains(&ended.backend)) {
             self.send_report();
@@ -169,9 +205,16 @@ impl Sim {
     pub(super) fn host_says(&mut self, id: ContainerId, what: &'static str) {
         let short = id.short().to_owned();
         self.note(|| format!("host: {what} {short}"));
+        let said = {
+            let mut shared = self.engine.lock();
+            let said = What::of(what, &shared.host, &id);
+            shared.remember(&id, said.clone());
+            said
+        };
+        self.perhaps_killed_after(what);
         if what == "die" {
             self.judge.died(self.now, &id);
-            let cut = self.edge.cut_all_of(&id);
+            let cut = self.edge.cut_all_of(&id) + self.pods_lose(&id);
             self.figures.cut += u64::try_from(cut).unwrap_or(0);
             if cut > 0 {
                 self.send_report();
@@ -206,8 +249,16 @@ impl Sim {
             return;
         }
         let incarnation = self.incarnation;
+        self.heard_now();
         let late = self.chaos.answers_late_until > self.now;
         let way = self.rng.ms(0, if late { 2500 } else { 20 });
+        if let Some(touch) = said.touch() {
+            let touched = Event::Touched {
+                id: id.clone(),
+                touch,
+            };
+            self.at(way, Ev::Deliver(incarnation, Box::new(touched)));
+        }
         if what == "kill" {
             let signalled = Event::Signalled { id: id.clone() };
             self.at(way, Ev::Deliver(incarnation, Box::new(signalled)));
@@ -217,6 +268,15 @@ impl Sim {
             self.at(again, Ev::Hint(incarnation, id.clone()));
         }
         self.at(way, Ev::Hint(incarnation, id));
+    }
+
+    /// A supervisor is killed right after a rename, which was its own most of the time, and the next one starts within the
+    /// second of which it is told again.
+    fn perhaps_killed_after(&mut self, what: &str) {
+        if what == "rename" && self.chaos.on && self.records.rng.chance(200) {
+            let (soon, away) = (self.records.rng.ms(0, 50), self.records.rng.ms(10, 900));
+            self.at(soon, Ev::Kill(self.incarnation, away));
+        }
     }
 
     pub(super) fn thaw(&mut self, id: &ContainerId) {

@@ -27,6 +27,7 @@ impl Judge {
             .owner(backend.address.ip())
             .is_some_and(|owner| owner.id == *id);
         self.dialled_tainted(now, container);
+        self.dialled_glass(now, container);
         let serves = container.is_some_and(|container| container.serves(now));
         if self.stopped.contains(id) {
             self.fail(
@@ -90,7 +91,7 @@ impl Judge {
         self.check_updates(now, host);
         let wanted = self.wanted.clone();
         for (name, desired) in &wanted {
-            let live = host.live_of(name).count();
+            let live = host.live_of(name).filter(|c| c.glass().is_none()).count();
             if u32::try_from(live).unwrap_or(u32::MAX) > live_limit(desired) {
                 self.fail(now, "I3", format!("{live} of {name} live"));
             }
@@ -98,6 +99,7 @@ impl Judge {
                 c.serves(now)
                     && c.serves_at.is_some_and(|at| now.since(at) > NOTICED)
                     && !c.terminating
+                    && c.glass().is_none()
                     && !self.drained_at.contains_key(&c.id)
             });
             let routed = backends(&edge.table).any(|backend| backend.replica.service == *name);
@@ -157,6 +159,8 @@ impl Judge {
         // The last one of a unit stays until another one is there.
         let is_kept = desired.adopted.is_some() && is_alone;
         self.check_tainted(now, container, is_kept);
+        self.check_unheard(now, container);
+        self.check_glass(now, container, is_kept);
         if !runs && !is_kept && calm > RECOVERED && now.since(ended) > NOTICED {
             self.fail(now, "I6", format!("{name} does not run and is still there"));
         }
@@ -178,7 +182,7 @@ impl Judge {
             });
             // One that is older than its TTL when it is first seen has a deadline of its own, and one whose adoption was
             // stopped none.
-            if container.is_original() {
+            if container.is_original() || container.glass().is_some() {
                 return;
             }
             let longest = born + desired.phoenix.ttl;

@@ -51,3 +51,13 @@ fn nobody_is_ready_by_what_the_next_owner_of_its_address_answers() {
 fn the_frozen_last_one_of_a_stop_first_unit_holds_no_birth_back() {
     passes(21, Length::Short);
 }
+
+#[test]
+fn what_is_being_made_is_not_made_again_for_an_old_listing() {
+    passes(1086, Length::Long);
+}
+
+#[test]
+fn an_update_of_a_dependency_whose_old_replica_falters_meanwhile_is_one_update() {
+    passes(1128, Length::Long);
+}

@@ -15,7 +15,7 @@ use phoenixd::docker::Error;
 use phoenixd::reconcile::{
     Action, DependencySeen, Event, Listing, Observed, Outcome, Routes, Status, Target, Time,
 };
-use phoenixd::spec::{ContainerId, Published};
+use phoenixd::spec::{ContainerId, Published, ServiceName};
 
 use super::chaos::Chaos;
 use super::compose::Compose;
@@ -23,7 +23,9 @@ use super::edge::Edge;
 use super::engine::SimEngine;
 use super::host::Happening;
 use super::invariants::{Judge, Violation};
+use super::journal::Records;
 use super::mutants::Mutant;
+use super::pods::{PodEdge, Told};
 use super::rng::Rng;
 use super::setup::Setup;
 use super::shell::Shell;
@@ -42,6 +44,8 @@ pub(super) struct Sim {
     pub(super) shell: Option<Shell>,
     pub(super) incarnation: u64,
     pub(super) edge: Edge,
+    /// The edges in pods, by their containers.
+    pub(super) pods: BTreeMap<ContainerId, PodEdge>,
     pub(super) probes: BTreeMap<ContainerId, (Target, u64)>,
     pub(super) chaos: Chaos,
     pub(super) judge: Judge,
@@ -52,6 +56,11 @@ pub(super) struct Sim {
     pub(super) clients: Rng,
     /// Who gets in where.
     pub(super) touches: Rng,
+    pub(super) records: Records,
+    /// Who breaks what open.
+    pub(super) glass: Rng,
+    /// Whom proxies choose.
+    pub(super) proxies: Rng,
     pub(super) tokens: u64,
     queue: BTreeMap<(Time, u64), Ev>,
     sequence: u64,
@@ -161,14 +170,26 @@ pub(super) enum Ev {
     },
     /// A table reaches the edge.
     Table(u64, Arc<Routes>),
+    /// What an edge in a pod is told reaches it.
+    Tell(u64, Box<Told>),
     /// A client comes.
     Dial(Published),
-    /// A connection ends.
-    Hangup(u64),
+    /// A proxy of somebody else's sends a request to the service.
+    Ask(ServiceName),
+    /// A connection ends: of this process's edge, or of a pod's.
+    Hangup(Option<ContainerId>, u64),
     /// A hint about what docker compose runs reaches the supervisor.
     HintOfDependencies(u64),
     /// docker compose does something.
     Compose(Compose),
+    /// A record of a taint is durable.
+    Durable(u64, ContainerId, String),
+    /// Another record is.
+    Recorded(u64, Time),
+    /// The journal tells whether it can be written.
+    Journal,
+    /// The supervisor is killed, and the next one starts so much later.
+    Kill(u64, Duration),
     /// The next fault.
     Chaos,
     /// A hung or paused container goes on.
@@ -231,6 +252,7 @@ impl Sim {
             shell: None,
             incarnation: 0,
             edge: Edge::default(),
+            pods: BTreeMap::new(),
             probes: BTreeMap::new(),
             judge: Judge::new(&setup),
             chaos,
@@ -240,6 +262,9 @@ impl Sim {
             rng: Rng::stream(seed, "shell"),
             clients: Rng::stream(seed, "clients"),
             touches: Rng::stream(seed, "touches"),
+            records: Records::new(seed),
+            glass: Rng::stream(seed, "glass"),
+            proxies: Rng::stream(seed, "asked by name"),
             tokens: 0,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -253,6 +278,7 @@ impl Sim {
         sim.begin_compose(&mut Rng::stream(seed, "compose"));
         sim.at(Duration::ZERO, Ev::Boot);
         sim.at(Duration::from_secs(1), Ev::Tick);
+        sim.begin_proxies();
         let ports: Vec<Published> = sim
             .setup
             .wanted
@@ -273,6 +299,11 @@ impl Sim {
     pub(super) fn at_time(&mut self, at: Time, ev: Ev) {
         self.sequence += 1;
         self.queue.insert((at.max(self.now), self.sequence), ev);
+    }
+
+    /// What a supervisor sent to the edge ends with its connection, at the latest when the next one comes.
+    pub(super) fn lose_tables(&mut self) {
+        self.queue.retain(|_, ev| !matches!(ev, Ev::Table(..)));
     }
 
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
@@ -352,7 +383,14 @@ impl Sim {
             }
             Ev::Table(epoch, table) => self.table_arrives(epoch, table),
             Ev::Dial(published) => self.dial(published),
-            Ev::Hangup(connection) => self.hang_up(connection),
+            Ev::Ask(service) => self.ask_by_name(service),
+            Ev::Hangup(edge, connection) => self.hang_up(edge.as_ref(), connection),
+            Ev::Tell(incarnation, told) => self.edge_is_told(incarnation, *told),
+            Ev::Durable(incarnation, id, words) => self.durable(incarnation, id, words),
+            Ev::Recorded(incarnation, at) => self.recorded(incarnation, at),
+            Ev::Journal => self.journal_tells(),
+            Ev::Kill(incarnation, away) if self.incarnation == incarnation => self.crash(away),
+            Ev::Kill(..) => {}
             Ev::Chaos => self.chaos_strikes(),
             Ev::Thaw(id) => self.thaw(&id),
             Ev::Tick => self.tick(),

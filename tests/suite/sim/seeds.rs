@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use phoenixd::clock::boot_now;
 use phoenixd::reconcile::{Command, Event, Reason};
-use phoenixd::spec::{ContainerId, RunBy, ServiceName};
+use phoenixd::spec::{ContainerId, PodPart, RunBy, ServiceName};
 
 use super::chaos::Chaos;
 use super::compose::Compose;
+use super::host::is_process;
 use super::invariants::Violation;
 use super::mutants::Mutant;
 use super::promises::RECOVERED;
@@ -150,6 +151,7 @@ impl Sim {
         self.run_until(self.now + trouble)?;
         self.heal();
         self.run_until(self.now + Duration::from_secs(30))?;
+        self.end_all_glass();
         self.ask_to_recycle();
         self.until("liveness", RECOVERED, Self::is_steady)?;
         let calm = rng.span(Duration::from_mins(calms.0), Duration::from_mins(calms.1));
@@ -190,6 +192,8 @@ impl Sim {
 
     /// Every service has what it wants in rotation, and nothing else of ours is there.
     fn is_steady(&self) -> Result<(), String> {
+        let whole = self.whole_edge();
+        let is_routed = |id: &ContainerId| whole.has(id);
         let shared = self.engine.lock();
         let host = &shared.host;
         for container in host
@@ -219,11 +223,15 @@ impl Sim {
                 .containers
                 .values()
                 .filter(|c| c.service() == Some(name))
+                .filter(|c| c.glass().is_none_or(|until| until <= self.now))
                 .collect();
             let right = of
                 .iter()
-                .filter(|c| c.serves(self.now))
-                .filter(|c| desired.published.is_empty() || self.edge.has(&c.id))
+                // One that only sleeps does so also when it hangs.
+                .filter(|c| {
+                    c.serves(self.now) || (name.is_pod(PodPart::Pause) && is_process(&c.state))
+                })
+                .filter(|c| desired.published.is_empty() || is_routed(&c.id))
                 .filter(|c| {
                     c.identity
                         .as_ref()
@@ -291,7 +299,7 @@ impl Sim {
         let table = self.routed();
         self.crash(Duration::from_millis(200));
         let end = self.now + Duration::from_secs(8);
-        let mut expires = false;
+        let mut expires = self.is_any_glass();
         while self.now < end {
             self.run_until(self.now + Duration::from_millis(100))?;
             let missing: Vec<ContainerId> = table.difference(&self.routed()).cloned().collect();
@@ -353,10 +361,12 @@ impl Sim {
 
     pub(super) fn tick(&mut self) {
         self.at(Duration::from_secs(1), Ev::Tick);
+        self.miss_edges();
         self.scan();
+        let whole = self.whole_edge();
         let shared = self.engine.lock();
         let status = self.shell.as_ref().map(|shell| &shell.status);
-        self.judge.tick(self.now, &shared.host, &self.edge, status);
+        self.judge.tick(self.now, &shared.host, &whole, status);
     }
 }
 

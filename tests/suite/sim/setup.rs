@@ -13,7 +13,7 @@ use phoenixd::reconcile::{Adopted, Desired, Limits};
 use phoenixd::spec::{
     Attachment, Backoff, ContainerSpec, Content, FileKind, FileMount, ImageId, ImageRef, Jitter,
     NetworkMode, NetworkName, NetworkSpec, Overdue, Phoenix, Policy, Probe, ProbeSetting,
-    ProjectName, Published, ServiceName, SpecHash, VolumeName, VolumeSpec,
+    ProjectName, Published, ServiceName, SpecHash, Transport, VolumeName, VolumeSpec,
 };
 
 use super::rng::Rng;
@@ -95,18 +95,26 @@ impl Setup {
             setup.adopt(&mut rng);
         } else {
             setup.depend(seed);
+            let mut rng = Rng::stream(seed, "pods");
+            if rng.chance(400) {
+                setup.give_pods(&mut rng);
+            }
+            setup.bring_proxies(&mut Rng::stream(seed, "proxies"));
         }
         setup
     }
 
     /// Every service becomes a unit whose first container docker compose made.
     pub(super) fn adopt(&mut self, rng: &mut Rng) {
+        // What docker compose made has its ports and its names itself.
+        self.wanted.retain(|name, _| name.pod_part().is_none());
         for (name, desired) in &mut self.wanted {
             desired.adopted = Some(Adopted {
                 name: original_name(name),
                 service: name.clone(),
                 definition: SpecHash::new(""),
             });
+            desired.pod.clear();
             desired.replicas = 1;
             desired.phoenix.surge = u32::from(rng.chance(600));
             desired.phoenix.overdue = Overdue::Keep;
@@ -149,6 +157,7 @@ impl Setup {
                 gw_priority: None,
             };
             spec.network = NetworkMode::Networks(desired.networks.iter().map(attachment).collect());
+            spec.on_ready = desired.on_ready.as_ref().map(attachment);
             spec.stop_grace = desired.stop_grace;
             if let Some(adopted) = &desired.adopted {
                 let marks = Value::map_of([("name", Value::text(adopted.name.clone()))]);
@@ -213,6 +222,7 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
         host_ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         host_port: port,
         target,
+        transport: Transport::Tcp,
     });
     Desired {
         replicas: u32::try_from(rng.one([1, 1, 1, 2, 2, 3, 5])).unwrap_or(1),
@@ -248,6 +258,8 @@ fn random_desired(rng: &mut Rng, name: &ServiceName, number: u64) -> Desired {
         policy: Policy::STRICT,
         stop_grace: Duration::from_secs(rng.one([1, 2, 5])),
         published: published.into_iter().collect(),
+        pod: BTreeSet::new(),
+        on_ready: None,
         makes_networks: BTreeSet::from([own]),
         networks,
         makes_volumes: volume.into_iter().collect(),
@@ -274,7 +286,7 @@ pub(super) fn file_of(hash: &SpecHash) -> FileMount {
     }
 }
 
-fn network_spec(name: &NetworkName, external: bool) -> NetworkSpec {
+pub(super) fn network_spec(name: &NetworkName, external: bool) -> NetworkSpec {
     NetworkSpec {
         key: name.as_str().to_owned(),
         name: name.clone(),

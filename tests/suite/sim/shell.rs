@@ -12,8 +12,11 @@ use phoenixd::reconcile::{
 };
 use phoenixd::spec::{ContainerId, FileDigest, FileMount, ServiceName};
 
+use super::chaos::Fault;
 use super::edge::backends;
 use super::mutants::Mutant;
+use super::pods::ToldOrders;
+use super::replay::Said;
 use super::run::{Ev, Landed, Sim};
 use super::setup::file_of;
 
@@ -32,12 +35,20 @@ const ROUNDS: u32 = 60;
 )]
 pub(super) struct Shell {
     pub(super) world: World,
-    epoch: u64,
+    pub(super) epoch: u64,
+    /// What each edge in a pod was told last.
+    pub(super) told: ToldOrders,
+    /// Edges that said nothing when something was to be heard.
+    pub(super) silent: BTreeSet<ContainerId>,
     /// The last table that was published.
     pub(super) routes: Option<Arc<Routes>>,
     wake: Option<(Time, u64)>,
     /// The event stream stands.
     pub(super) connected: bool,
+    /// What a new subscription is told of the past, once the listing is there.
+    pub(super) told_again: Vec<Said>,
+    /// Until when it was heard what happens, by this supervisor or one before it.
+    pub(super) heard: Option<Time>,
     listing: bool,
     listed: bool,
     reconnect: Duration,
@@ -52,6 +63,7 @@ impl Sim {
         self.incarnation += 1;
         self.note(|| "supervisor starts".to_owned());
         self.judge.booted(self.now);
+        self.lose_tables();
         let mut limits = self.setup.limits;
         if self.mutant == Some(Mutant::ForgetTheLimitOfBirths) {
             limits.births = 1000;
@@ -62,9 +74,13 @@ impl Sim {
         self.shell = Some(Shell {
             world: World::new(self.setup.project.clone(), limits),
             epoch: if forget { 0 } else { self.edge.epoch },
+            told: ToldOrders::new(),
+            silent: BTreeSet::new(),
             routes: None,
             wake: None,
             connected: false,
+            told_again: Vec::new(),
+            heard: self.records.last,
             listing: false,
             listed: false,
             reconnect: RECONNECT.0,
@@ -73,6 +89,8 @@ impl Sim {
             finished: false,
         });
         let wanted = self.wanted();
+        self.remember();
+        self.record();
         self.deliver(Event::Wanted(wanted));
         self.send_report();
         let incarnation = self.incarnation;
@@ -118,7 +136,8 @@ impl Sim {
     /// An event reaches the supervisor.
     pub(super) fn deliver(&mut self, event: Event) {
         if self.shell.is_some() {
-            self.judge.told_of_touch(self.now, &event);
+            self.hear_of_touch(&event);
+            self.judge.told_of_journal(&event);
         }
         let Some(event) = self.mutate_event(event) else {
             return;
@@ -195,11 +214,14 @@ impl Sim {
                 format!("wanted {}", all.join(", "))
             }
             Event::Edge(report) => format!("edge reports {report:?}"),
+            Event::EdgeOf { id, said } => format!("edge {} says {said:?}", id.short()),
             Event::Refused(_)
             | Event::Signalled { .. }
             | Event::Touched { .. }
+            | Event::Remembered(_)
             | Event::Unreachable { .. }
             | Event::Journal { .. }
+            | Event::Woken
             | Event::Command(_)
             | Event::Began { .. } => {
                 format!("{event:?}")
@@ -219,19 +241,25 @@ impl Sim {
             }
             let step = self.mutate_step(step);
             self.judge.step(self.now, &step);
+            self.judge
+                .permits(self.now, &self.engine.lock().host, &step);
             let Step {
                 actions,
                 routes,
+                edges,
                 targets,
                 files,
                 status,
                 wake_at,
                 finished,
+                beside: _,
                 settled: _,
             } = step;
             self.sweep(files.as_ref());
             self.follow_targets(targets);
+            self.follow_edges(&edges);
             self.figures.saw(&status);
+            self.record_taints(&status);
             if let Some(shell) = self.shell.as_mut() {
                 shell.status = status;
                 shell.finished = finished;
@@ -295,6 +323,7 @@ impl Sim {
         if is_due {
             if let Some(shell) = self.shell.as_mut() {
                 shell.wake = None;
+                shell.world.apply(self.now, Event::Woken);
             }
             self.settle();
         }
@@ -341,12 +370,13 @@ impl Sim {
         self.figures.actions += 1;
         self.note(|| format!("began {action}: {reason}"));
         {
+            let whole = (!self.pods.is_empty()).then(|| self.whole_edge());
             let shared = self.engine.lock();
             let published = self.shell.as_ref().and_then(|shell| shell.routes.clone());
             self.judge.begins(
                 self.now,
                 &shared.host,
-                &self.edge,
+                whole.as_ref().unwrap_or(&self.edge),
                 published.as_deref(),
                 &action,
                 &reason,
@@ -365,16 +395,25 @@ impl Sim {
             // Remembered by the world; the route table follows from it.
             return;
         }
+        self.record();
         let (engine, catalog) = (self.engine.clone(), Arc::clone(&self.catalog));
         let durable = self
             .rng
             .span(Duration::from_micros(50), Duration::from_millis(2));
-        self.begin_flight(durable, true, async move {
+        let (hangs, failure) = match action {
+            Action::Capture { .. } => self.fate_of_capture(),
+            _ => (Duration::ZERO, None),
+        };
+        self.begin_flight(durable + hangs, true, async move {
             let write = |file: &FileMount| {
                 engine.lock().host.files.extend(file.digest());
                 Ok(())
             };
-            let outcome = execute(&engine, &catalog, &action, write, || engine.now()).await;
+            let mut outcome = execute(&engine, &catalog, &action, write, || engine.now()).await;
+            if let (Some(failure), Outcome::Done(sight)) = (failure, &outcome) {
+                let sight = sight.clone();
+                outcome = Outcome::Failed { failure, sight };
+            }
             Landed::Ended(Box::new((action, outcome)))
         });
     }
@@ -397,7 +436,15 @@ impl Sim {
             originals: true,
             dependencies: self.setup.of_compose(),
         };
-        shell.connected = true;
+        if std::mem::replace(&mut shell.connected, true) {
+            shell.heard = Some(self.now);
+        } else {
+            let told_again = self.told_again();
+            if let Some(shell) = self.shell.as_mut() {
+                shell.told_again = told_again;
+                shell.heard.get_or_insert(self.now);
+            }
+        }
         let (engine, asked_at) = (self.engine.clone(), self.now);
         self.begin_flight(Duration::ZERO, false, async move {
             Landed::Listed(asked_at, engine.list(&scope).await)
@@ -453,6 +500,7 @@ impl Sim {
                     shell.reconnect = RECONNECT.0;
                 }
                 self.at(RELIST, Ev::List(incarnation));
+                self.tell_again(way.saturating_sub(Duration::from_micros(1)));
                 Event::Listed { asked_at, listing }
             }
             Landed::Seen(asked_at, id, Ok(observed)) => Event::Seen {
@@ -480,6 +528,13 @@ impl Sim {
         self.at(way, Ev::Deliver(incarnation, Box::new(event)));
     }
 
+    /// The subscription tells what happens.
+    pub(super) fn heard_now(&mut self) {
+        if let Some(shell) = self.shell.as_mut() {
+            shell.heard = Some(self.now);
+        }
+    }
+
     /// The supervisor is killed.
     pub(super) fn crash(&mut self, away: Duration) {
         if self.shell.take().is_none() {
@@ -492,6 +547,11 @@ impl Sim {
         self.orphan_flights();
         self.judge.disturbed(self.now + away);
         self.at(away, Ev::Boot);
+        self.judge.unheard = self.judge.unheard.next();
+        let is_unlucky = self.chaos.on && self.chaos.kinds().contains(&Fault::Touch);
+        if is_unlucky && self.records.rng.chance(400) {
+            self.somebody_gets_in();
+        }
     }
 
     /// Containers that the table of the edge and the supervisor agree on.

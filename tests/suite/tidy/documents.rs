@@ -184,7 +184,7 @@ fn the_readme_names_every_setting_with_its_default() {
     let source = read("src/compose/phoenix.rs");
     let table = section(&readme, "## Every setting");
     let mut keys = quoted_after(&source, "const KEYS");
-    keys.retain(|key| !["probe", "backoff", "network"].contains(&key.as_str()));
+    keys.retain(|key| !["probe", "backoff", "network", "edge"].contains(&key.as_str()));
     keys.extend(
         quoted_after(&source, "const PROBE_KEYS")
             .iter()
@@ -192,6 +192,8 @@ fn the_readme_names_every_setting_with_its_default() {
     );
     keys.extend(["base", "cap", "budget"].map(|key| format!("backoff.{key}")));
     keys.extend(["listen", "connect", "enforce"].map(|key| format!("network.{key}")));
+    let edge = quoted_after(&read("src/compose/edge.rs"), "const KEYS");
+    keys.extend(edge.iter().map(|key| format!("edge.{key}")));
     none(&names_each("README.md", table, "setting", &keys));
     let exceptions = Allow::ALL.map(|allow| allow.name().to_owned());
     none(&names_each(

@@ -174,8 +174,10 @@ fn nothing_of_a_capture_has_a_secret_in_it() {
 }
 
 #[test]
-fn what_was_captured_whole_is_not_captured_again_and_what_a_crash_left_is_cleared() {
+fn what_was_captured_whole_is_not_captured_again_and_what_a_crash_left_is_cleared_at_the_next_start()
+ {
     let scene = Scene::new();
+    clear_partial(&scene.request.directory).expect("nothing was ever captured");
     let left = scene
         .request
         .directory
@@ -184,10 +186,59 @@ fn what_was_captured_whole_is_not_captured_again_and_what_a_crash_left_is_cleare
     fs::write(left.join("manifest.json"), "{}").expect("write");
     let first = scene.capture();
     assert_eq!(scene.capture(), first);
-    assert_eq!(scene.captures(), [first.directory]);
-    fs::create_dir_all(&left).expect("create");
+    assert_eq!(scene.captures(), [left, first.directory.clone()]);
     clear_partial(&scene.request.directory).expect("cleared");
-    assert_eq!(scene.captures().len(), 1);
+    assert_eq!(scene.captures(), [first.directory]);
+}
+
+#[test]
+fn replicas_that_are_touched_at_the_same_time_all_leave_evidence() {
+    const REPLICAS: u64 = 8;
+    let mut scene = Scene::new();
+    // Each removes what is too much, too: before, and while the others are written.
+    scene.request.retention.count = usize::try_from(REPLICAS).expect("a few");
+    let earlier = scene.capture().directory;
+    let captured: Vec<Captured> = std::thread::scope(|scope| {
+        let all: Vec<_> = (1..=REPLICAS)
+            .map(|serial| {
+                let request = Request {
+                    replica: ReplicaName::new(ServiceName::new("api"), Serial(serial)),
+                    id: id(&format!("{serial:02x}")),
+                    ..scene.request.clone()
+                };
+                scope.spawn(move || {
+                    let large = vec![b'x'; 1 << 20];
+                    let piece = |name| Piece {
+                        name,
+                        content: Ok(large.clone()),
+                    };
+                    capture(&request, vec![piece("log"), piece("inspect.json")])
+                })
+            })
+            .collect();
+        let all = all.into_iter().map(|one| one.join().expect("no panic"));
+        all.map(|one| one.expect("captured")).collect()
+    });
+    for one in &captured {
+        manifest(one);
+    }
+    let mut directories: Vec<PathBuf> = captured.into_iter().map(|one| one.directory).collect();
+    directories.sort();
+    assert_eq!(
+        scene.captures(),
+        directories,
+        "and not {}",
+        earlier.display()
+    );
+}
+
+#[test]
+fn evidence_that_cannot_be_written_leaves_nothing_half_done() {
+    let scene = Scene::new();
+    // Two pieces of one name cannot both be kept.
+    let pieces = vec![piece("log", "one"), piece("log", "two")];
+    capture(&scene.request, pieces).expect_err("refused");
+    assert_eq!(scene.captures(), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub(super) fn watched() -> Watched {
         id: id("0f"),
         pid: 100,
         upper: None,
+        in_pod: false,
     }
 }
 
@@ -143,6 +144,13 @@ impl Tree {
         }
         let file = self.folder.path().join("app");
         symlink(file, directory.join("exe")).expect("link");
+    }
+
+    /// What the kernel tells in a file of `/proc/PID/net`.
+    pub(super) fn sockets(&self, pid: u32, name: &str, text: &str) {
+        let directory = self.path(pid).join("net");
+        fs::create_dir_all(&directory).expect("create");
+        fs::write(directory.join(name), text).expect("write");
     }
 
     pub(super) fn end(&self, pid: u32) {

@@ -28,7 +28,8 @@ impl Drop for Both {
 
 impl Both {
     fn new() -> Self {
-        let journey = Journey::new();
+        // In a pod the names and static addresses are the pause's (journey `reach`).
+        let journey = Journey::new().inside();
         for (name, text) in FILES {
             let path = journey.path(name);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

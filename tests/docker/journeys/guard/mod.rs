@@ -3,6 +3,9 @@
 //!
 //! On a private engine, whose settings are the test's own.
 
+mod company;
+mod glass;
+mod others;
 mod ways;
 
 use std::io::{Read, Write as _};
@@ -13,6 +16,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::company::Target;
+use self::others::{exec_made, lurkers, others_work, shared_project, stranger};
 use self::ways::{get, ways};
 
 use super::support::{Journey, Output, Private, eventually, inside, now, since};
@@ -26,32 +31,40 @@ fn no_known_way_around_the_guard_leads_into_a_replica_and_phoenixd_itself_is_let
         "guard::no_known_way_around_the_guard_leads_into_a_replica_and_phoenixd_itself_is_let_through",
         true,
         |engine| {
-            let journey = Journey::of_web(1, "", "drain: 200ms");
+            let journey = shared_project();
             let old = stranger(&journey, "before");
             let early = exec_made(&journey, &old);
+            let mut lurkers = lurkers(&journey, "early");
             let guard = Guarded::begin(&journey, engine);
+            // The guard is asked for these, and knows of no project yet.
+            lurkers.extend(others::lurkers(&journey, "late"));
             let supervisor = journey.up_ready(1);
             let replica = journey.containers().remove(0);
             let told = guard
                 .told(&journey)
                 .expect("what the supervisor told the guard");
             assert_eq!(told["replicas"][0]["id"], replica.id);
-            assert_eq!(told["services"], json!(["web"]));
-            guard.manages(&journey, &replica.id, &replica.name);
+            let services = told["services"].as_array().expect("a list");
+            assert!(services.contains(&json!("web")), "{told}");
+            println!("{told:#}");
             let events = journey.engine.events(&journey.label());
+            // Not where Debian has it: known from what the supervisor wrote.
+            let info = journey.engine.must("GET", "/info", None).json();
+            let root = info["DockerRootDir"].as_str().expect("a path").to_owned();
+            let paths = told["paths"].as_array().expect("a list");
+            assert!(paths.contains(&json!(root)), "{told}");
 
-            let mut outcome = Outcome::default();
-            for (name, request) in ways(&journey, &replica.name, &replica.id, &early) {
-                outcome.note(&name, &raw(&socket(&journey), &request));
-            }
-            println!(
-                "tried {}, wrongly allowed {}, refused by the engine itself: {:#?}",
-                outcome.tried,
-                outcome.open.len(),
-                outcome.by_engine
-            );
-            assert!(outcome.open.is_empty(), "{:#?}", outcome.open);
-            assert!(outcome.tried > 90, "{}", outcome.tried);
+            let target = Target {
+                name: replica.name.clone(),
+                id: replica.id.clone(),
+                early,
+                lurkers: lurkers.clone(),
+                project: journey.project.clone(),
+                root,
+                state: journey.path("state").to_str().expect("UTF-8").to_owned(),
+                image: journey.image().to_owned(),
+            };
+            all_are_refused(&journey, &target);
             let touched: Vec<_> = events
                 .actions()
                 .into_iter()
@@ -60,7 +73,7 @@ fn no_known_way_around_the_guard_leads_into_a_replica_and_phoenixd_itself_is_let
             assert_eq!(touched, [], "the engine tells of nothing that was done");
             assert_eq!(journey.running_ids(), std::slice::from_ref(&replica.id));
 
-            let doors = journey.phoenixd(&["doctor", "--doors"]).success();
+            let doors = journey.run(&["doctor", "--doors"]).success();
             assert!(
                 doors.stdout.contains("refused by the guard"),
                 "{}",
@@ -70,7 +83,7 @@ fn no_known_way_around_the_guard_leads_into_a_replica_and_phoenixd_itself_is_let
             println!("{}", doors.stdout);
 
             others_work(&journey, &old);
-            guard.forgets();
+            others::remove(&journey, &lurkers);
             journey.run(&["recycle"]).success();
             assert_ne!(journey.running_ids(), [replica.id]);
             drop(supervisor);
@@ -88,10 +101,11 @@ fn without_the_guard_the_doors_are_open_and_its_death_shuts_everything() {
         "guard::without_the_guard_the_doors_are_open_and_its_death_shuts_everything",
         true,
         |engine| {
-            let journey = Journey::of_web(1, "", "drain: 200ms");
+            // An open door through which the file system was exported taints, as it should.
+            let journey = Journey::of_web(1, "", "drain: 200ms\non_taint: report");
             let supervisor = journey.up_ready(1);
             let before = journey.running_ids();
-            let doors = journey.phoenixd(&["doctor", "--doors"]);
+            let doors = journey.run(&["doctor", "--doors"]);
             assert_eq!(doors.code, Some(1), "{doors:#?}");
             let open = doors
                 .stdout
@@ -99,6 +113,9 @@ fn without_the_guard_the_doors_are_open_and_its_death_shuts_everything() {
                 .filter(|line| line.contains("OPEN"))
                 .count();
             assert!(open > 20, "{}", doors.stdout);
+            let is_told =
+                |line: &str| line.contains("export") && line.contains("counts as touched");
+            assert!(doors.stdout.lines().any(is_told), "{}", doors.stdout);
             println!("{}", doors.stdout);
             assert_eq!(
                 journey.running_ids(),
@@ -106,6 +123,9 @@ fn without_the_guard_the_doors_are_open_and_its_death_shuts_everything() {
                 "nothing was done behind an open door"
             );
             journey.phoenixd(&["guard", "status"]).unmet(&["key"]);
+            let replica = journey.containers().remove(0).name;
+            let lurkers = others::made_for(&journey, "before", &replica);
+            assert!(lurkers.len() >= 3, "{lurkers:?}");
             drop(supervisor);
 
             println!("a ping without the guard: {}", pings(&journey));
@@ -113,11 +133,14 @@ fn without_the_guard_the_doors_are_open_and_its_death_shuts_everything() {
             // A replica that was there before the guard is managed from the next `up` on.
             let supervisor = journey.up_ready(1);
             assert_eq!(journey.running_ids(), before, "it was taken over");
-            journey.phoenixd(&["doctor", "--doors"]).success();
+            journey.run(&["doctor", "--doors"]).success();
             supervisor.kill();
-            journey.phoenixd(&["doctor", "--doors"]).success();
+            journey.run(&["doctor", "--doors"]).success();
+            others::do_not_start(&journey, &lurkers);
+            others::remove(&journey, &lurkers);
             println!("a ping through the guard: {}", pings(&journey));
             guard.kill();
+            dead(&journey);
             // dockerd asks a plugin that is gone for 15 s; what comes back within them answers.
             let asked = std::thread::spawn({
                 let socket = socket(&journey);
@@ -129,10 +152,52 @@ fn without_the_guard_the_doors_are_open_and_its_death_shuts_everything() {
             assert!(status == 200 || said.contains("ask again"), "{said}");
             journey.engine.must("GET", "/_ping", None);
             journey.run(&["down"]).success();
+            // The way out does not lead through the engine.
+            guard.kill();
             guard.uninstall().success();
+            let began = now();
+            let free = || (now(), raw(&socket(&journey), &get("/_ping")).0);
+            eventually(
+                "the engine answers without it",
+                PATIENCE,
+                free,
+                |(_, status)| *status == 200,
+            );
+            println!("out again after {:?}", since(began));
             drop(guard);
         },
     );
+}
+
+/// Tries every way.
+fn all_are_refused(journey: &Journey, target: &Target) {
+    let mut outcome = Outcome::default();
+    for (name, request) in ways(journey, target) {
+        outcome.note(&name, &raw(&socket(journey), &request));
+    }
+    println!(
+        "tried {}, wrongly allowed {}, refused by the engine itself: {:#?}",
+        outcome.tried,
+        outcome.open.len(),
+        outcome.by_engine
+    );
+    assert!(outcome.open.is_empty(), "{:#?}", outcome.open);
+    assert!(outcome.tried > 200, "{}", outcome.tried);
+}
+
+/// What an operator meets while the guard's process is dead: the engine's own words, and how long each takes.
+fn dead(journey: &Journey) {
+    let began = now();
+    let (status, said) = raw(&socket(journey), &get("/_ping"));
+    println!(
+        "the guard is dead: a ping takes {:?}: {status} {said}",
+        since(began)
+    );
+    assert_eq!(status, 500, "{said}");
+    assert!(said.contains("phoenixd"), "it names the plugin: {said}");
+    let status = journey.phoenixd(&["guard", "status"]);
+    println!("{status:#?}");
+    status.unmet(&["phoenixd-guard.service", "guard uninstall"]);
 }
 
 impl Journey {
@@ -167,7 +232,9 @@ fn pings(journey: &Journey) -> String {
     let mut took: Vec<Duration> = (0..300)
         .map(|_| {
             let began = now();
-            journey.engine.must("GET", "/_ping", None);
+            // As Docker's client asks: without a type, for which dockerd 28 makes room for 4 MiB before it asks the guard.
+            let (status, said) = raw(&socket(journey), &get("/_ping"));
+            assert_eq!(status, 200, "{said}");
             since(began)
         })
         .collect();
@@ -225,27 +292,11 @@ impl<'j> Guarded<'j> {
         guard
     }
 
-    /// Writes what a supervisor writes of its project.
-    fn manages(&self, journey: &Journey, id: &str, name: &str) {
-        let project = json!({
-            "version": 1, "project": journey.project, "services": ["web"],
-            "replicas": [{ "id": id, "name": name, "exec_until_ms": null }],
-            "networks": ["phx-private"], "volumes": ["phx-data"], "images": ["phx-born-from:1"],
-            "paths": ["/srv/phoenixd-journey"],
-        });
-        std::fs::write(self.projects.join("p.json"), project.to_string()).expect("a file");
-    }
-
     /// What the supervisor wrote.
     fn told(&self, journey: &Journey) -> Option<Value> {
         let path = self.projects.join(format!("{}.json", journey.project));
         let text = std::fs::read(path).ok()?;
         Some(serde_json::from_slice(&text).expect("JSON"))
-    }
-
-    /// What the hand-written file said would outlive the replica.
-    fn forgets(&self) {
-        std::fs::remove_file(self.projects.join("p.json")).expect("a file");
     }
 
     fn kill(&mut self) {
@@ -313,57 +364,6 @@ fn serve(journey: &Journey, socket: &Path) -> Child {
 
 fn socket(journey: &Journey) -> PathBuf {
     journey.engine.socket().expect("a socket").to_owned()
-}
-
-/// A container that is none of phoenixd's business.
-fn stranger(journey: &Journey, name: &str) -> String {
-    let name = format!("{}-{name}", journey.project);
-    journey
-        .engine
-        .stranger(&journey.project, &name, journey.image(), &json!({}));
-    name
-}
-
-/// An exec that is made, and not started.
-fn exec_made(journey: &Journey, container: &str) -> String {
-    let body = json!({ "Cmd": ["/phoenixd", "--version"] });
-    let made = journey.engine.must(
-        "POST",
-        &format!("/containers/{container}/exec"),
-        Some(&body),
-    );
-    made.json()["Id"].as_str().expect("an id").to_owned()
-}
-
-/// What is allowed on a container that is not managed.
-fn others_work(journey: &Journey, old: &str) {
-    let engine = &journey.engine;
-    let exec = exec_made(journey, old);
-    let start = json!({ "Detach": true });
-    engine.must("POST", &format!("/exec/{exec}/start"), Some(&start));
-    engine.must("GET", &format!("/exec/{exec}/json"), None);
-    let fresh = stranger(journey, "after");
-    for (method, path) in [
-        ("GET", format!("/containers/{fresh}/logs?stdout=1")),
-        ("GET", format!("/containers/{fresh}/archive?path=/phoenixd")),
-        ("GET", format!("/containers/{fresh}/changes")),
-        ("POST", format!("/containers/{fresh}/pause")),
-        ("POST", format!("/containers/{fresh}/unpause")),
-        ("POST", format!("/containers/{fresh}/rename?name={fresh}-2")),
-        ("POST", format!("/containers/{fresh}-2/restart?t=0")),
-        ("DELETE", format!("/containers/{fresh}-2?force=1")),
-    ] {
-        engine.must(method, &path, None);
-    }
-    let network = format!("{}-own", journey.project);
-    engine.must(
-        "POST",
-        "/networks/create",
-        Some(&json!({ "Name": network })),
-    );
-    engine.must("DELETE", &format!("/networks/{network}"), None);
-    engine.must("POST", "/volumes/create", Some(&json!({ "Name": network })));
-    engine.must("DELETE", &format!("/volumes/{network}"), None);
 }
 
 /// How many were tried, and which came through.

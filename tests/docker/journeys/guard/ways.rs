@@ -1,23 +1,31 @@
 //! Every known way into a container that a plugin of dockerd shuts, or around such a plugin, as the bytes of a request.
+//!
+//! Not here: what others make to be found in a replica's place or company (`company`).
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::super::support::Journey;
+use super::company::{self, Target};
 
 /// Every known way, by its name.
-pub(super) fn ways(journey: &Journey, name: &str, id: &str, early: &str) -> Vec<(String, Vec<u8>)> {
-    let mut ways = lines(name, id, early);
-    ways.extend(doors(name));
-    ways.extend(creates(name, journey.image()));
-    ways.extend(bodies(journey, name));
-    ways.extend(around(name, id));
+pub(super) fn ways(journey: &Journey, at: &Target) -> Vec<(String, Vec<u8>)> {
+    let mut ways = lines(&at.name, &at.id, &at.early);
+    ways.extend(doors(&at.name));
+    ways.extend(creates(at));
+    ways.extend(company::to_the_host(&at.image));
+    ways.extend(company::names(at));
+    ways.extend(bodies(journey, at));
+    ways.extend(around(at));
+    ways.extend(company::networks(at));
+    ways.extend(volumes(&at.image, &at.root));
+    ways.extend(company::lurkers(at));
     ways
 }
 
 /// The beginning of an id.
-fn part(id: &str, digits: usize) -> &str {
+pub(super) fn part(id: &str, digits: usize) -> &str {
     id.get(..digits).expect("an id")
 }
 
@@ -139,7 +147,9 @@ fn doors(name: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Containers that would lead there.
-fn creates(name: &str, image: &str) -> Vec<(String, Vec<u8>)> {
+fn creates(at: &Target) -> Vec<(String, Vec<u8>)> {
+    let (name, image) = (&at.name, &at.image);
+    let (private, data, state) = (at.private(), at.data(), &at.state);
     let body = |host: &str| format!(r#"{{"Image":"{image}","HostConfig":{{{host}}}}}"#);
     let join = format!(r#""PidMode":"container:{name}""#);
     let twice =
@@ -156,8 +166,9 @@ fn creates(name: &str, image: &str) -> Vec<(String, Vec<u8>)> {
         body(&format!(r#""NetworkMode":"container:{name}""#)),
         body(&format!(r#""VolumesFrom":["{name}:rw"]"#)),
         body(&format!(r#""Links":["{name}:al"]"#)),
-        body(r#""NetworkMode":"phx-private""#),
-        body(r#""Binds":["phx-data:/d"]"#),
+        body(&format!(r#""NetworkMode":"{private}""#)),
+        body(&format!(r#""Binds":["{data}:/d"]"#)),
+        body(&format!(r#""Mounts":[{{"Type":"volume","Source":"{data}","Target":"/d"}}]"#)),
         body(r#""Privileged":true"#),
         body(r#""CapAdd":["SYS_PTRACE"]"#),
         body(r#""PidMode":"host""#),
@@ -171,7 +182,7 @@ fn creates(name: &str, image: &str) -> Vec<(String, Vec<u8>)> {
         body(r#""Binds":["/:/h"]"#),
         body(r#""Binds":["/proc:/h"]"#),
         body(r#""Binds":["/var/run/docker.sock:/s"]"#),
-        body(r#""Binds":["/srv/phoenixd-journey:/s"]"#),
+        body(&format!(r#""Binds":["{state}:/s"]"#)),
         body(r#""Binds":["/proc/self/root:/h"]"#),
         body(r#""Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]"#),
         body(r#""Mounts":[{"Type":"volume","Target":"/h","VolumeOptions":{"DriverConfig":{"Name":"local","Options":{"type":"none","o":"bind","device":"/"}}}}]"#),
@@ -179,26 +190,13 @@ fn creates(name: &str, image: &str) -> Vec<(String, Vec<u8>)> {
     ]
     .into_iter()
     .map(|body| (format!("create {body}"), json_to("POST", "/v1.41/containers/create", &body)))
-    .chain([(
-        "create under a reserved name".to_owned(),
-        json_to(
-            "POST",
-            &format!("/v1.41/containers/create?name={}", reserved(name)),
-            &body(""),
-        ),
-    )])
     .collect()
 }
 
-/// The name of a replica to come.
-fn reserved(name: &str) -> String {
-    let (service, _) = name.rsplit_once('-').expect("a number");
-    format!("{service}-9999")
-}
-
 /// Bodies that a plugin is not shown, or is shown another way.
-fn bodies(journey: &Journey, name: &str) -> Vec<(String, Vec<u8>)> {
+fn bodies(journey: &Journey, at: &Target) -> Vec<(String, Vec<u8>)> {
     let create = "/v1.41/containers/create";
+    let name = &at.name;
     let join = format!(r#""HostConfig":{{"PidMode":"container:{name}"}}"#);
     let image = journey.image();
     let small = format!(r#"{{"Image":"{image}",{join}}}"#);
@@ -256,28 +254,29 @@ fn bodies(journey: &Journey, name: &str) -> Vec<(String, Vec<u8>)> {
             ),
         ),
     ];
-    ways.extend(forms(journey, name));
+    ways.extend(forms(journey, at));
     ways
 }
 
 /// Forms that say something else than the request line.
-fn forms(journey: &Journey, name: &str) -> Vec<(String, Vec<u8>)> {
-    let (image, kind) = (journey.image(), "Content-Type: application/json\r\n");
+fn forms(journey: &Journey, at: &Target) -> Vec<(String, Vec<u8>)> {
+    let (image, kind) = (&at.image, "Content-Type: application/json\r\n");
+    let (repository, tag) = image.split_once(':').expect("a tag");
     let mut ways = Vec::new();
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let old = format!("{}-before", journey.project);
     for (target, body) in [
         (
             format!("/v1.41/commit?container={old}"),
-            format!("container={name}"),
+            format!("container={}", at.name),
         ),
         (
             format!("/v1.41/containers/{old}/rename?name=x"),
-            format!("name={}", reserved(name)),
+            format!("name={}", at.reserved()),
         ),
         (
             format!("/v1.41/images/{image}/tag?repo=x"),
-            "repo=phx-born-from&tag=1".to_owned(),
+            format!("repo={repository}&tag={tag}"),
         ),
     ] {
         for headers in [
@@ -296,21 +295,15 @@ fn forms(journey: &Journey, name: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Ways that lead around containers.
-fn around(name: &str, id: &str) -> Vec<(String, Vec<u8>)> {
-    let network = |reference: &str| json!({ "Container": reference }).to_string();
+fn around(at: &Target) -> Vec<(String, Vec<u8>)> {
+    let (repository, tag) = at.image.split_once(':').expect("a tag");
+    let (image, data, private) = (&at.image, at.data(), at.private());
     let posts: Vec<(&str, String)> = vec![
-        ("/v1.41/networks/bridge/connect", network(name)),
-        ("/v1.41/networks/bridge/connect", network(part(id, 6))),
-        ("/v1.41/networks/bridge/disconnect", network(id)),
-        ("/v1.41/networks/phx-private/connect", network("phx-none")),
         (
             "/v1.41/networks/create",
-            json!({ "Name": "phx-private" }).to_string(),
+            json!({ "Name": private }).to_string(),
         ),
-        (
-            "/v1.41/volumes/create",
-            json!({ "Name": "phx-data" }).to_string(),
-        ),
+        ("/v1.41/volumes/create", json!({ "Name": data }).to_string()),
         (
             "/v1.41/volumes/create",
             json!({ "Name": "x", "DriverOpts": { "type": "none", "o": "bind", "device": "/" } })
@@ -324,28 +317,31 @@ fn around(name: &str, id: &str) -> Vec<(String, Vec<u8>)> {
         .map(|(target, body)| (format!("{target} {body}"), json_to("POST", target, &body)))
         .collect();
     for (method, target) in [
-        ("POST", "/v1.41/containers/prune"),
-        ("POST", "/v1.41/images/prune"),
-        ("POST", "/v1.41/volumes/prune"),
-        ("POST", "/v1.41/networks/prune"),
-        ("POST", "/v1.41/build/prune"),
-        ("POST", "/v1.41/build?remote=x"),
-        ("POST", "/v1.41/session"),
-        ("POST", "/v1.41/grpc"),
-        ("POST", "/v1.41/images/load"),
+        ("POST", "/v1.41/containers/prune".to_owned()),
+        ("POST", "/v1.41/images/prune".to_owned()),
+        ("POST", "/v1.41/volumes/prune".to_owned()),
+        ("POST", "/v1.41/networks/prune".to_owned()),
+        ("POST", "/v1.41/build/prune".to_owned()),
+        ("POST", "/v1.41/build?remote=x".to_owned()),
+        ("POST", "/v1.41/session".to_owned()),
+        ("POST", "/v1.41/grpc".to_owned()),
+        ("POST", "/v1.41/images/load".to_owned()),
         (
             "POST",
-            "/v1.41/images/create?fromSrc=-&repo=phx-born-from&tag=1",
+            format!("/v1.41/images/create?fromSrc=-&repo={repository}&tag={tag}"),
         ),
-        ("POST", "/v1.41/images/create?fromImage=phx-born-from&tag=1"),
-        ("DELETE", "/v1.41/images/phx-born-from:1"),
-        ("DELETE", "/v1.41/volumes/phx-data"),
-        ("DELETE", "/v1.41/networks/phx-private"),
-        ("POST", "/v1.41/plugins/phoenixd/disable"),
-        ("POST", "/v1.41/plugins/pull?remote=x"),
-        ("GET", "/v1.41/debug/vars"),
+        (
+            "POST",
+            format!("/v1.41/images/create?fromImage={repository}&tag={tag}"),
+        ),
+        ("DELETE", format!("/v1.41/images/{image}")),
+        ("DELETE", format!("/v1.41/volumes/{data}")),
+        ("DELETE", format!("/v1.41/networks/{private}")),
+        ("POST", "/v1.41/plugins/phoenixd/disable".to_owned()),
+        ("POST", "/v1.41/plugins/pull?remote=x".to_owned()),
+        ("GET", "/v1.41/debug/vars".to_owned()),
     ] {
-        let request = with(method, target, "Content-Length: 0\r\n", b"");
+        let request = with(method, &target, "Content-Length: 0\r\n", b"");
         ways.push((format!("{method} {target}"), request));
     }
     let upgrade = "Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n";
@@ -358,17 +354,59 @@ fn around(name: &str, id: &str) -> Vec<(String, Vec<u8>)> {
     ways
 }
 
+/// Volumes of the driver `local` that are the host's file systems, made by themselves and with a container.
+fn volumes(image: &str, root: &str) -> Vec<(String, Vec<u8>)> {
+    let up = "../../../../../..";
+    let overlay = "lowerdir=../..:.";
+    let create = "/v1.41/containers/create";
+    let bind =
+        json!({ "Image": image, "HostConfig": { "Binds": [format!("{root}/containers:/h")] } });
+    let bind = bind.to_string();
+    let mut ways = vec![(format!("create {bind}"), json_to("POST", create, &bind))];
+    for (kind, o, device) in [
+        ("proc", "", "proc"),
+        ("sysfs", "", "sysfs"),
+        ("cgroup", "", "cgroup"),
+        ("cgroup2", "", "cgroup2"),
+        ("devtmpfs", "", "devtmpfs"),
+        ("debugfs", "", "debugfs"),
+        ("mqueue", "", "mqueue"),
+        ("overlay", overlay, "overlay"),
+        ("ext4", "", "/dev/sda1"),
+        ("none", "bind", up),
+        ("none", "rbind", ".."),
+        ("none", "bind", "/srv/../proc"),
+        ("bind", "ro,bind", "/"),
+        ("", "bind", up),
+        ("tmpfs", "bind", up),
+        ("tmpfs", "bind", "/proc"),
+        ("nfs", "addr=127.0.0.1,bind", up),
+        ("cifs", "rbind", up),
+        ("none", "bind", root),
+    ] {
+        let options = json!({ "type": kind, "o": o, "device": device });
+        let volume = json!({ "Name": "phx-way", "DriverOpts": options }).to_string();
+        let mount = json!({ "Type": "volume", "Target": "/h",
+            "VolumeOptions": { "DriverConfig": { "Name": "local", "Options": options } } });
+        let with = json!({ "Image": image, "HostConfig": { "Mounts": [mount] } }).to_string();
+        for (target, body) in [("/v1.41/volumes/create", volume), (create, with)] {
+            ways.push((format!("{target} {body}"), json_to("POST", target, &body)));
+        }
+    }
+    ways
+}
+
 pub(super) fn get(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
-fn with(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn with(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head =
         format!("{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n{headers}\r\n");
     [head.as_bytes(), body].concat()
 }
 
-fn json_to(method: &str, target: &str, body: &str) -> Vec<u8> {
+pub(super) fn json_to(method: &str, target: &str, body: &str) -> Vec<u8> {
     let headers = format!(
         "Content-Type: application/json\r\nContent-Length: {}\r\n",
         body.len()

@@ -141,6 +141,15 @@ impl Engine {
         answer
     }
 
+    /// Copies files into a container, as `docker cp` does: the status, and what was said.
+    pub(crate) fn copy_in(&self, container: &str, path: &str, archive: &[u8]) -> (u16, String) {
+        let uri = format!("/containers/{container}/archive?path={}", escape(path));
+        let answer = self
+            .send("PUT", &uri, "application/x-tar", archive)
+            .expect("copy in");
+        (answer.status, answer.text())
+    }
+
     /// Imports an image whose root holds one file.
     pub(crate) fn import(&self, name: &str, changes: &[&str], root: &[u8]) {
         let changes = changes.iter().fold(String::new(), |all, change| {
@@ -212,10 +221,25 @@ impl Engine {
         image: &str,
         labels: &Value,
     ) -> String {
-        let mut labels = labels.clone();
-        labels[STRANGER] = json!(project);
         let body =
             json!({ "Image": image, "Labels": labels, "HostConfig": { "NetworkMode": "none" } });
+        self.run_stranger(project, name, body)
+    }
+
+    /// The same, with a port of the host.
+    pub(crate) fn publishing(&self, project: &str, name: &str, image: &str, port: u16) -> String {
+        let on = json!([{ "HostIp": "127.0.0.1", "HostPort": port.to_string() }]);
+        let body = json!({
+            "Image": image,
+            "Labels": {},
+            "ExposedPorts": { "8080/tcp": {} },
+            "HostConfig": { "PortBindings": { "8080/tcp": on } },
+        });
+        self.run_stranger(project, name, body)
+    }
+
+    fn run_stranger(&self, project: &str, name: &str, mut body: Value) -> String {
+        body["Labels"][STRANGER] = json!(project);
         let made = self.must(
             "POST",
             &format!("/containers/create?name={name}"),
@@ -230,10 +254,11 @@ impl Engine {
     pub(crate) fn remove_all(&self, label: &str) -> Vec<String> {
         let mut left = Vec::new();
         for container in self.containers(label) {
-            // Whoever removes it at the same time is welcome.
-            let path = format!("/containers/{}?force=1&v=1", container.id);
-            drop(self.call("DELETE", &path, None));
+            if let Err(why) = self.remove(&container.id) {
+                left.push(format!("{}: {why}", container.name));
+            }
         }
+        // Made by a call of a supervisor that was just killed.
         left.extend(
             self.containers(label)
                 .into_iter()
@@ -254,6 +279,48 @@ impl Engine {
         }
         left.extend(self.volumes(label));
         left
+    }
+
+    /// The names of the image of a project's pods.
+    pub(crate) fn pod_images(&self, project: &str) -> Vec<String> {
+        let path = format!(
+            "/images/json?filters={}",
+            filter("label", "phoenixd.image=pod")
+        );
+        let Ok(answer) = self.call("GET", &path, None) else {
+            return Vec::new();
+        };
+        let images = answer.json();
+        let tags = images.as_array().into_iter().flatten();
+        let tags = tags.flat_map(|image| image["RepoTags"].as_array().into_iter().flatten());
+        let tags = tags.filter_map(Value::as_str).map(str::to_owned);
+        let whose = format!("-{project}");
+        tags.filter(|tag| tag.ends_with(&whose)).collect()
+    }
+
+    /// Takes a project's name from the image of its pods, which it leaves where there was no `down`.
+    pub(crate) fn remove_pod_images(&self, project: &str) {
+        for tag in self.pod_images(project) {
+            drop(self.call("DELETE", &format!("/images/{tag}"), None));
+        }
+    }
+
+    /// Removes a container by force. Whoever removes it at the same time is welcome: the engine refuses a second removal
+    /// for as long as the first is under way, which for a process that was frozen takes seconds.
+    fn remove(&self, id: &str) -> Result<(), String> {
+        let path = format!("/containers/{id}?force=1&v=1");
+        let began = wait::now();
+        loop {
+            let why = match self.call("DELETE", &path, None) {
+                Ok(answer) if answer.status < 300 || answer.status == 404 => return Ok(()),
+                Ok(answer) => answer.text(),
+                Err(error) => error.to_string(),
+            };
+            if wait::since(began) > PATIENCE {
+                return Err(why);
+            }
+            wait::pause(wait::LOOK);
+        }
     }
 
     /// An engine may forget an endpoint on a network (`ENGINE-FACTS.md`, section 11).
@@ -313,7 +380,7 @@ impl EventLog {
         }
     }
 
-    /// Everything so far. Waits for what is on its way: an event is told within milliseconds.
+    /// Everything so far, but for pods. Waits for what is on its way: an event is told within milliseconds.
     pub(crate) fn seen(&self) -> Vec<Value> {
         let count = || self.seen.lock().expect("events").len();
         let mut last = count();
@@ -321,7 +388,9 @@ impl EventLog {
             wait::pause(Duration::from_millis(200));
             let next = count();
             if next == last {
-                return self.seen.lock().expect("events").clone();
+                let mut all = self.seen.lock().expect("events").clone();
+                all.retain(|event| !is_of_pod(&text(&event["Actor"]["Attributes"]["name"])));
+                return all;
             }
             last = next;
         }
@@ -354,6 +423,11 @@ impl EventLog {
         }
         most
     }
+}
+
+/// Whether a container is a part of a pod, by its name: no replica's has a full stop before its serial.
+pub(crate) fn is_of_pod(name: &str) -> bool {
+    name.contains("-edge.") || name.contains("-pause.")
 }
 
 impl Drop for EventLog {

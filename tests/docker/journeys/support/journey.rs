@@ -3,11 +3,10 @@
 use std::fmt::Write;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use phoenixd::demo::project::MISCHIEF_VARIABLE;
@@ -15,17 +14,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::engine::STRANGER;
+use super::engine::{STRANGER, is_of_pod};
 use super::http::{self, Answer};
 use super::image::{self, Image};
-use super::{Engine, Made, eventually, now, since, until};
+use super::{Engine, Made, eventually, now, since, until, variable};
 use crate::fixture::unique;
+use crate::ports;
 
 /// Long enough for a busy machine of two CPUs; a command that is stuck is killed then.
 const COMMAND: Duration = Duration::from_secs(90);
-const READY: Duration = Duration::from_mins(1);
-/// Below the range that outgoing connections take their ports from.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const READY: Duration = Duration::from_mins(2);
 
 /// A project of its own.
 pub(crate) struct Journey {
@@ -34,6 +32,8 @@ pub(crate) struct Journey {
     pub(crate) port: u16,
     folder: TempDir,
     image: Arc<Image>,
+    /// Further ones, which go after the containers: an image that one still uses would only lose its name.
+    images: Mutex<Vec<Image>>,
     runs: AtomicU32,
     /// Further variables for the binary.
     pub(crate) environment: Vec<(String, String)>,
@@ -57,12 +57,16 @@ impl Journey {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
             project: format!("phxjourney-{}-{number}", unique()),
-            port: free_port(),
+            port: ports::free_port(),
             folder: tempfile::tempdir().expect("a folder"),
             image,
+            images: Mutex::default(),
             engine,
             runs: AtomicU32::new(0),
-            environment: Vec::new(),
+            environment: variable("PHOENIXD_EDGE")
+                .map(|edge| ("PHOENIXD_EDGE".to_owned(), edge))
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -107,6 +111,32 @@ impl Journey {
         text += &default("backoff:", "      backoff: { base: 500ms, cap: 5s }");
         text += &phoenix;
         text
+    }
+
+    /// Whether its services are reached through pods.
+    pub(crate) fn is_in_pods(&self) -> bool {
+        let edge = self
+            .environment
+            .iter()
+            .rfind(|(name, _)| name == "PHOENIXD_EDGE");
+        edge.is_none_or(|(_, edge)| edge == "pod")
+    }
+
+    /// The same project, whose supervisor forwards by itself.
+    pub(crate) fn inside(mut self) -> Self {
+        let edge = ("PHOENIXD_EDGE".to_owned(), "inside".to_owned());
+        self.environment.push(edge);
+        self
+    }
+
+    /// Keeps an image as long as the project; its name.
+    pub(crate) fn keep(&self, image: Image) -> String {
+        let name = image.name.clone();
+        self.images
+            .lock()
+            .expect("nobody panics in here")
+            .push(image);
+        name
     }
 
     /// The image's name.
@@ -158,7 +188,7 @@ impl Journey {
         let began = now();
         let mut command = self.binary(arguments, state);
         // Which reads no file.
-        if arguments.first() != Some(&"adopt") {
+        if !["adopt", "demo"].contains(arguments.first().unwrap_or(&"")) {
             command.arg("--file").arg(self.file());
         }
         let mut running = Running(
@@ -365,12 +395,21 @@ impl Journey {
     /// The rows of `phoenixd ps --format json`.
     pub(crate) fn ps(&self) -> Vec<Value> {
         let output = self.run(&["ps", "--format", "json"]).success();
-        serde_json::from_str(&output.stdout)
-            .unwrap_or_else(|error| panic!("ps is not a list ({error}): {}", output.stdout))
+        let mut rows = rows_of(&output.stdout)
+            .unwrap_or_else(|error| panic!("ps is not a list ({error}): {}", output.stdout));
+        rows.retain(|row| !is_row_of_pod(row));
+        rows
+    }
+
+    /// The project's containers by name, but for those of pods: a journey is the same with them and without.
+    pub(crate) fn containers(&self) -> Vec<Made> {
+        let mut all = self.all_containers();
+        all.retain(|one| !is_of_pod(&one.name));
+        all
     }
 
     /// The project's containers, all of them, by name.
-    pub(crate) fn containers(&self) -> Vec<Made> {
+    pub(crate) fn all_containers(&self) -> Vec<Made> {
         self.engine.containers(&self.label())
     }
 
@@ -423,6 +462,7 @@ impl Drop for Journey {
             self.engine
                 .remove_all(&format!("{STRANGER}={}", self.project)),
         );
+        self.engine.remove_pod_images(&self.project);
         // Copies of secrets, where root puts them; most journeys end without a `down`.
         drop(std::fs::remove_dir_all(
             Path::new("/run/phoenixd").join(&self.project),
@@ -462,13 +502,16 @@ impl Supervisor<'_> {
                 journey.log()
             );
             let output = journey.run(&["ps", "--format", "json"]);
-            let rows: Vec<Value> = serde_json::from_str(&output.stdout).unwrap_or_default();
+            let rows = rows_of(&output.stdout).unwrap_or_default();
+            let (pods, rows): (Vec<Value>, Vec<Value>) = rows.into_iter().partition(is_row_of_pod);
             let containers = journey.containers();
             // Without a supervisor nothing is probed: this one has to have answered.
             let is_supervised = !output.stderr.contains("no supervisor");
             let is_ready = |row: &Value| row["ready"] == true && row["stage"] == "ready";
             if is_supervised
                 && rows.len() == replicas
+                && pods.iter().all(is_ready)
+                && pods.len() + replicas == journey.all_containers().len()
                 && rows.iter().all(is_ready)
                 && containers.len() == replicas
                 && containers
@@ -567,17 +610,12 @@ impl Output {
     }
 }
 
-/// A port that nobody has now, given to nobody else of this process.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let count = PORTS.end - PORTS.start;
-    // Processes begin at different places.
-    let first = u16::try_from(std::process::id() % 97).unwrap_or(0) * 120;
-    for _ in 0..count {
-        let port = PORTS.start + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % count;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port in {PORTS:?}")
+fn rows_of(stdout: &str) -> serde_json::Result<Vec<Value>> {
+    serde_json::from_str(stdout)
+}
+
+fn is_row_of_pod(row: &Value) -> bool {
+    row["service"]
+        .as_str()
+        .is_some_and(|name| name.contains('/'))
 }

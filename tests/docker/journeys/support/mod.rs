@@ -12,6 +12,7 @@ mod random;
 mod wait;
 
 pub(crate) use engine::{Engine, EventLog, Made, STRANGER};
+pub(crate) use image::{of_this_program, with_shell};
 pub(crate) use journey::{Journey, Output, Supervisor};
 pub(crate) use load::Load;
 pub(crate) use private::{Private, inside};

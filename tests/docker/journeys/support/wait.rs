@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// Time since boot; only differences count.
 pub(crate) fn now() -> Duration {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::Failure;
-use crate::engine::{Address, ContainerEvent, Engine, encoded, follow_events};
+use super::Failure;
+use super::engine::{Address, ContainerEvent, Engine, encoded, follow_events};
 
 /// On everything that a run makes.
 const LABEL: &str = "phoenixd.bench";
@@ -88,6 +88,8 @@ pub(crate) struct Rig {
     pub(crate) engine: Engine,
     /// The run's own id.
     pub(crate) run: String,
+    /// What every command of phoenixd's is told, besides what this program has.
+    pub(crate) environment: Vec<(&'static str, String)>,
     directory: PathBuf,
     supervisor: Option<Child>,
 }
@@ -105,6 +107,7 @@ impl Rig {
             address,
             engine,
             run,
+            environment: Vec::new(),
             directory,
             supervisor: None,
         };
@@ -211,6 +214,7 @@ impl Rig {
             .arg("--file")
             .arg(file)
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             // Ctrl-C is for this process alone.
             .process_group(0);
@@ -249,45 +253,70 @@ impl Rig {
                 return Err(format!("phoenixd up: {status}\n{log}").into());
             }
             // Until its socket is there, it does not answer.
-            let ready = self
+            let rows = self
                 .output(file, &["ps", "--format", "json"])
                 .and_then(|rows| Ok(serde_json::from_slice::<Vec<Value>>(&rows)?))
-                .unwrap_or_default()
-                .iter()
-                .filter(|row| row["ready"] == true)
-                .count();
-            Ok((ready == replicas).then_some(()))
+                .unwrap_or_default();
+            // `web/edge` is of a pod.
+            let is_part = |row: &&Value| !row["service"].as_str().is_some_and(is_plain);
+            let (parts, own): (Vec<_>, Vec<_>) = rows.iter().partition(is_part);
+            let ready = own.iter().filter(|row| row["ready"] == true).count();
+            let is_reached = parts.iter().all(|row| row["ready"] == true);
+            Ok((ready == replicas && is_reached).then_some(()))
         })?;
         Ok(pid)
     }
 
-    /// Ends the supervisor and removes the replicas.
-    pub(crate) fn down(&mut self) -> Result<(), Failure> {
+    /// Ends the supervisor as an operator's worst mistake would: its replicas run on.
+    pub(crate) fn kill_supervisor(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.supervisor.take() {
             // By id; SIGKILL, since nothing may depend on a good end.
             child.kill()?;
             child.wait()?;
         }
+        Ok(())
+    }
+
+    /// The ids of the run's containers that also have these labels.
+    pub(crate) fn containers(&self, labels: &[&str]) -> Result<Vec<String>, Failure> {
+        let project = format!("phoenixd.project={}", self.project());
+        let labels: Vec<&str> = labels.iter().copied().chain([project.as_str()]).collect();
+        let filters = encoded(&json!({ "label": labels }).to_string());
+        let path = format!("/containers/json?all=true&filters={filters}");
+        list(&mut Engine::connect(&self.address)?, &path)
+    }
+
+    /// Ends the supervisor and removes what it has made.
+    pub(crate) fn down(&mut self) -> Result<(), Failure> {
+        self.kill_supervisor()?;
+        let file = self.directory.join("compose.yaml");
+        let told = if file.exists() {
+            // Directories and the image of pods are known to it alone.
+            self.output(&file, &["down"]).map(drop)
+        } else {
+            Ok(())
+        };
+        self.remove_what_is_left()?;
+        told
+    }
+
+    fn remove_what_is_left(&self) -> Result<(), Failure> {
         let (label, engine) = (self.label(), &mut Engine::connect(&self.address)?);
         let filters = encoded(&json!({ "label": [label] }).to_string());
-        let list = |engine: &mut Engine, path: String| -> Result<Vec<String>, Failure> {
-            let found = engine.call("GET", &path, None)?;
-            let found = found.as_array().cloned().unwrap_or_default();
-            Ok(found
-                .iter()
-                .filter_map(|one| one["Id"].as_str().map(str::to_owned))
-                .collect())
-        };
         // What the engine was still making when the supervisor was killed comes late.
         loop {
             let path = format!("/containers/json?all=true&filters={filters}");
-            let ids = list(engine, path)?;
+            let mut ids = list(engine, &path)?;
+            // The containers of pods have no labels of the file's.
+            ids.extend(self.containers(&[])?);
+            ids.sort_unstable();
+            ids.dedup();
             if ids.is_empty() {
                 break;
             }
             remove_all(&self.address, &ids)?;
         }
-        for id in list(engine, format!("/networks?filters={filters}"))? {
+        for id in list(engine, &format!("/networks?filters={filters}"))? {
             engine.call("DELETE", &format!("/networks/{id}"), None)?;
         }
         Ok(())
@@ -305,6 +334,21 @@ impl Rig {
         });
         Events(receiver)
     }
+}
+
+/// The name of a service of the file.
+fn is_plain(service: &str) -> bool {
+    !service.contains('/')
+}
+
+/// The ids in one of the engine's lists.
+fn list(engine: &mut Engine, path: &str) -> Result<Vec<String>, Failure> {
+    let found = engine.call("GET", path, None)?;
+    let found = found.as_array().cloned().unwrap_or_default();
+    Ok(found
+        .iter()
+        .filter_map(|one| one["Id"].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// Lays the fields of one object over another's.
@@ -369,6 +413,12 @@ impl Events {
     /// Forgets what has come.
     pub(crate) fn skip(&self) {
         while self.0.try_recv().is_ok() {}
+    }
+
+    /// How many of this kind have come; forgets all.
+    pub(crate) fn count(&self, action: &str) -> usize {
+        let came = self.0.try_iter();
+        came.filter(|event| event.action == action).count()
     }
 
     /// What comes up to the first event of this kind.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Failure;
+use super::Failure;
 
 /// The longest call is a stop with its grace.
 const CALL_LIMIT: Duration = Duration::from_mins(2);

@@ -1,4 +1,4 @@
-//! Makes an image out of a static binary, in the format of `docker load`: nothing is downloaded.
+//! Makes an image out of this static binary, in the format of `docker load`: nothing is downloaded.
 //!
 //! The archive has three members (`moby/docker-image-spec`, `v1.2.md`, *Combined Image JSON + Filesystem Changeset
 //! Format*): `manifest.json`, the image's configuration, named by its hash, and one uncompressed layer. The same binary
@@ -7,7 +7,7 @@
 //! The binary is read twice and never held: once for the layer's hash, which the configuration needs, once for the
 //! archive. The file stays open in between, so that both are of the same one even if its path is replaced.
 //!
-//! Not here: sending it to an engine (`docker`).
+//! Not here: what it is for (`demo`, `daemon`), and sending it to an engine (`docker`).
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
@@ -17,14 +17,23 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
-use crate::spec::{ImageId, ImageRef};
+use crate::spec::{ImageId, ImageRef, ProjectName};
 
-/// The image's name; its tag is the start of its id.
-pub const NAME: &str = "phoenixd-demo";
-/// The label by which the demo finds and removes its images.
-pub const LABEL: (&str, &str) = ("phoenixd.image", "demo");
-/// The port that the application listens on.
-pub const PORT: u16 = 8080;
+/// The label that says what an image is for.
+pub const LABEL: &str = "phoenixd.image";
+
+/// What an image is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Purpose {
+    /// Its name; the tag is the start of its id, and whose it is.
+    pub name: &'static str,
+    /// The value of its label.
+    pub label: &'static str,
+    /// The program's first argument, where it always has the same one.
+    pub argument: Option<&'static str>,
+    /// The port that it listens on.
+    pub port: Option<u16>,
+}
 
 /// The binary's architecture by Go's name, which images use.
 const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
@@ -42,13 +51,17 @@ const PROGRAM: &str = "phoenixd";
 const BLOCK_BYTES: u64 = 512;
 /// Two empty blocks end a tar archive.
 const TRAILER_BYTES: u64 = 2 * BLOCK_BYTES;
+/// So many digits of its id are in an image's tag.
+const TAG_DIGITS: usize = 12;
+/// A tag has at most 128 characters (`distribution/reference`, v0.6.0): a longer project's name is in it by its hash.
+const PROJECT_LENGTH_MAX: usize = 100;
 /// Of one read while hashing.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// An image, ready to be loaded.
 #[derive(Debug)]
 pub struct Archive {
-    /// `phoenixd-demo:` and the first twelve digits of the id.
+    /// The name, `:`, the first twelve digits of the id, and the project where it is one project's.
     pub reference: ImageRef,
     /// Its id on an engine that names images by their configuration: all but those with the containerd image store.
     /// What holds everywhere is the reference.
@@ -79,11 +92,16 @@ pub enum Error {
     Write(#[source] io::Error),
 }
 
-/// Makes an image of a static binary for this machine's architecture.
+/// Makes an image of a static binary for this machine's architecture. With a project its name is that project's alone, so
+/// that nobody else's `down` takes it away: the engine keeps an image until its last name is removed.
 ///
 /// # Errors
 /// The binary cannot be read.
-pub fn archive(binary: &Path) -> Result<Archive, Error> {
+pub fn archive(
+    binary: &Path,
+    purpose: Purpose,
+    project: Option<&ProjectName>,
+) -> Result<Archive, Error> {
     let failed = |source| Error::Read {
         path: binary.to_owned(),
         source,
@@ -101,9 +119,15 @@ pub fn archive(binary: &Path) -> Result<Archive, Error> {
     let diff_id = hash(layer, layer_length).map_err(failed)?;
     file.rewind().map_err(failed)?;
 
-    let config = config(&diff_id);
+    let config = config(&diff_id, purpose);
     let id = hex::encode(Sha256::digest(&config));
-    let reference = format!("{NAME}:{}", id.get(..12).unwrap_or(&id));
+    let of_project = project.map(|project| format!("-{}", short(project)));
+    let reference = format!(
+        "{}:{}{}",
+        purpose.name,
+        id.get(..TAG_DIGITS).unwrap_or(&id),
+        of_project.unwrap_or_default()
+    );
     let layer_path = format!("{diff_id}.tar");
     let manifest = json!([{
         "Config": format!("{id}.json"),
@@ -137,6 +161,23 @@ pub fn archive(binary: &Path) -> Result<Archive, Error> {
         binary_length: length,
         tail_length,
     })
+}
+
+/// Whether an image's name is that of an image of this purpose and project, made of whichever binary.
+pub fn is_of(reference: &ImageRef, purpose: Purpose, project: &ProjectName) -> bool {
+    let tag = reference.as_str().strip_prefix(purpose.name);
+    let tag = tag.and_then(|rest| rest.strip_prefix(':'));
+    let parts = tag.and_then(|tag| tag.split_once('-'));
+    parts.is_some_and(|(id, of)| id.len() == TAG_DIGITS && of == short(project))
+}
+
+/// A project's name as a part of a tag.
+fn short(project: &ProjectName) -> String {
+    let name = project.as_str();
+    if name.len() <= PROJECT_LENGTH_MAX {
+        return name.to_owned();
+    }
+    hex::encode(Sha256::digest(name))
 }
 
 impl Archive {
@@ -187,20 +228,24 @@ fn hash(mut reader: impl Read, length: u64) -> io::Result<String> {
 }
 
 /// The image's configuration (`v1.2.md`, *Image JSON Description*).
-fn config(diff_id: &str) -> String {
+fn config(diff_id: &str, purpose: Purpose) -> String {
+    let program = std::iter::once(format!("/{PROGRAM}"));
+    let entrypoint: Vec<String> = program.chain(purpose.argument.map(str::to_owned)).collect();
+    let ports = purpose.port.map(|port| (format!("{port}/tcp"), json!({})));
+    let ports: serde_json::Map<String, serde_json::Value> = ports.into_iter().collect();
     json!({
         "architecture": ARCHITECTURE,
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {
-            "Entrypoint": [format!("/{PROGRAM}"), "demo-app"],
+            "Entrypoint": entrypoint,
             "User": "65534:65534",
-            "ExposedPorts": { format!("{PORT}/tcp"): {} },
+            "ExposedPorts": ports,
             "WorkingDir": "/",
-            "Labels": { LABEL.0: LABEL.1 },
+            "Labels": { LABEL: purpose.label },
         },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{diff_id}")] },
-        "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "phoenixd demo" }],
+        "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": format!("phoenixd {}", purpose.label) }],
     })
     .to_string()
 }
@@ -210,14 +255,21 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    const DEMO: Purpose = Purpose {
+        name: "phoenixd-demo",
+        label: "demo",
+        argument: Some("demo-app"),
+        port: Some(8080),
+    };
+
     fn read(binary: &Path) -> (Archive, Vec<u8>) {
         let mut bytes = Vec::new();
-        archive(binary)
+        archive(binary, DEMO, None)
             .unwrap()
             .into_reader()
             .read_to_end(&mut bytes)
             .unwrap();
-        (archive(binary).unwrap(), bytes)
+        (archive(binary, DEMO, None).unwrap(), bytes)
     }
 
     fn binary(content: &[u8]) -> tempfile::NamedTempFile {
@@ -280,8 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn an_image_of_a_project_has_a_name_that_no_other_project_s_down_removes() {
+        let file = binary(b"phoenix");
+        let long = "a".repeat(200);
+        for name in ["a", "b-a", "a-b", &long] {
+            let project = ProjectName::new(name);
+            let made = archive(file.path(), DEMO, Some(&project)).unwrap();
+            assert!(is_of(&made.reference, DEMO, &project), "{}", made.reference);
+            assert!(made.reference.as_str().len() < 128, "{}", made.reference);
+            for other in ["a", "b-a", "a-b", "b", &long] {
+                let is_its_own = is_of(&made.reference, DEMO, &ProjectName::new(other));
+                assert_eq!(is_its_own, other == name, "{} of {other}", made.reference);
+            }
+        }
+        let of_nobody = archive(file.path(), DEMO, None).unwrap().reference;
+        assert!(!is_of(&of_nobody, DEMO, &ProjectName::new("a")));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named() {
-        let error = archive(Path::new("/nowhere/phoenixd")).unwrap_err();
+        let error = archive(Path::new("/nowhere/phoenixd"), DEMO, None).unwrap_err();
         assert_eq!(error.to_string(), "`/nowhere/phoenixd` cannot be read");
     }
 }
