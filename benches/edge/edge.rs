@@ -9,11 +9,12 @@ use phoenixd::reconcile::{Backend, EdgeReport, Listener, Routes};
 use phoenixd::spec::{
     ContainerId, EdgeProtocol, Forwarding, Published, ReplicaName, Serial, ServiceName, Transport,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Failure;
 
-/// Forwards each of the ports until it is killed.
+/// Forwards each of the ports until SIGTERM; then it ends in order, so that an instrumented one writes down what it did.
 pub(crate) fn run(ports: &str, target: SocketAddr, mode: &str) -> Result<(), Failure> {
     let mut published = BTreeSet::new();
     for port in ports.split(',') {
@@ -61,7 +62,12 @@ pub(crate) fn run(ports: &str, target: SocketAddr, mode: &str) -> Result<(), Fai
         let listeners = Listeners::bind(&published)?;
         let (_routes, table) = watch::channel((1, Arc::new(routes)));
         let (report, _reports) = watch::channel(EdgeReport::default());
-        edge::run(listeners, limits, workers, table, report, End::default()).await;
+        let mut ended = signal(SignalKind::terminate())?;
+        // Cancel safety: what is open then is of no interest.
+        tokio::select! {
+            _ = ended.recv() => {}
+            () = edge::run(listeners, limits, workers, table, report, End::default()) => {}
+        }
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! Clients and the replica: threads and blocking sockets, so that what is measured is the proxy.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use super::{Failure, local};
 
 /// For how long each is measured in one round.
 const SPAN: Duration = Duration::from_secs(1);
+/// Of a message over a websocket; up to 125 go without a longer length.
+const MESSAGE_BYTES: u8 = 100;
 
 /// What clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,7 +122,8 @@ impl Figures {
     }
 }
 
-/// A server of HTTP/1.1 that answers `GET /N` with N bytes.
+/// A server of HTTP/1.1 that answers `GET /N` and `POST /N` with N bytes, and each message of a websocket with
+/// another.
 pub(crate) fn replica() -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(local(0))?;
     let address = listener.local_addr()?;
@@ -138,28 +141,92 @@ fn serve(mut stream: &TcpStream) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     let mut length = 0;
+    let mut body = Sent::Nothing;
     loop {
         line.clear();
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }
-        if let Some(path) = line.strip_prefix("GET /") {
-            length = path
-                .split(' ')
-                .next()
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(0);
+        let field = line.trim_end().to_ascii_lowercase();
+        if let Some((_, path)) = line.split_once(" /") {
+            let number = path.split([' ', '?']).next().unwrap_or_default();
+            length = number.parse().unwrap_or(0);
+            body = Sent::Nothing;
+        } else if let Some(bytes) = field.strip_prefix("content-length: ") {
+            body = Sent::Bytes(bytes.parse().unwrap_or(0));
+        } else if field == "transfer-encoding: chunked" {
+            body = Sent::Chunks;
+        } else if field == "upgrade: websocket" {
+            body = Sent::Websocket;
         }
         if line == "\r\n" {
+            let went_on = match body {
+                Sent::Websocket => return converse(stream, reader),
+                Sent::Nothing => Ok(()),
+                Sent::Bytes(bytes) => skip(&mut reader, bytes),
+                Sent::Chunks => skip_chunks(&mut reader),
+            };
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
             let mut answer = Vec::with_capacity(head.len() + length);
             answer.extend_from_slice(head.as_bytes());
             answer.extend(zeros.iter().take(length));
-            if stream.write_all(&answer).is_err() {
+            if went_on.and_then(|()| stream.write_all(&answer)).is_err() {
                 return;
             }
         }
     }
+}
+
+/// What follows the head of a request.
+#[derive(Clone, Copy)]
+enum Sent {
+    Nothing,
+    Bytes(u64),
+    Chunks,
+    Websocket,
+}
+
+fn skip(reader: &mut impl BufRead, bytes: u64) -> io::Result<()> {
+    io::copy(&mut reader.take(bytes), &mut io::sink()).map(drop)
+}
+
+fn skip_chunks(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size)?;
+        let size = u64::from_str_radix(size.trim_end(), 16).map_err(io::Error::other)?;
+        // With the end of its line.
+        skip(reader, size + 2)?;
+        if size == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// A whole message of text for each that comes (RFC 6455, 5.2): clients mask theirs, servers do not.
+fn converse(mut stream: &TcpStream, mut reader: impl Read) {
+    let head =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut begun = stream.write_all(head.as_bytes());
+    let mut message = masked_message();
+    while begun.is_ok() && reader.read_exact(&mut message).is_ok() {
+        begun = stream.write_all(&message_back());
+    }
+}
+
+/// What a client says over a websocket.
+pub(crate) fn masked_message() -> Vec<u8> {
+    let mask = [0; 4];
+    [&[0x81, 0x80 + MESSAGE_BYTES][..], &mask, &text()].concat()
+}
+
+/// What it hears then.
+pub(crate) fn message_back() -> Vec<u8> {
+    [&[0x81, MESSAGE_BYTES][..], &text()].concat()
+}
+
+fn text() -> [u8; MESSAGE_BYTES as usize] {
+    [b'x'; MESSAGE_BYTES as usize]
 }
 
 /// Clients that ask again and again over connections that they keep.
@@ -222,17 +289,23 @@ fn wait_until(due: Instant) -> Instant {
 /// A client that asks for the same again and again.
 pub(crate) struct Asker {
     stream: TcpStream,
-    request: String,
+    request: Vec<u8>,
     body: Vec<u8>,
     line: String,
 }
 
 impl Asker {
     pub(crate) fn new(stream: TcpStream, bytes: usize) -> Result<Self, Failure> {
+        let request = format!("GET /{bytes} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        Self::with(stream, request.into_bytes(), bytes)
+    }
+
+    /// Asks with these bytes, for so many.
+    pub(crate) fn with(stream: TcpStream, request: Vec<u8>, bytes: usize) -> Result<Self, Failure> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            request: format!("GET /{bytes} HTTP/1.1\r\nhost: bench\r\n\r\n"),
+            request,
             body: vec![0; bytes],
             line: String::new(),
         })
@@ -240,7 +313,7 @@ impl Asker {
 
     /// One request and its answer. Nothing follows it, so that its reader may go with it.
     pub(crate) fn ask(&mut self) -> Result<(), Failure> {
-        self.stream.write_all(self.request.as_bytes())?;
+        self.stream.write_all(&self.request)?;
         let mut reader = BufReader::with_capacity(16 << 10, &self.stream);
         let mut is_first = true;
         loop {

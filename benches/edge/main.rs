@@ -17,6 +17,7 @@ mod load;
 mod memory;
 mod others;
 mod table;
+mod train;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -33,6 +34,11 @@ fn main() -> Result<ExitCode, Failure> {
         && role == "edge"
     {
         edge::run(ports, target.parse()?, mode)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // For `scripts/trained`.
+    if arguments.iter().any(|argument| argument == "train") {
+        train::run()?;
         return Ok(ExitCode::SUCCESS);
     }
     let is_asked = |part: &str| arguments.iter().any(|argument| argument == part);
