@@ -59,7 +59,9 @@ impl Context {
         connected: &Connected,
         import: bool,
     ) -> Result<Placed, Complaint> {
-        match (self.forwarding()?, self.why_no_pods(connected)) {
+        let project = resolved.project.name.clone();
+        let sockets = self.edge_sockets(&project, &connected.identity.id)?;
+        match (self.forwarding()?, self.why_no_pods(connected, &sockets)) {
             (Some(Forwarding::Inside), _) => return Ok(Placed::without(resolved)),
             (Some(Forwarding::Pods), Some((why, remedy))) => {
                 let text = format!(
@@ -81,7 +83,6 @@ impl Context {
             }
             (Some(Forwarding::Pods) | None, None) => {}
         }
-        let project = resolved.project.name.clone();
         let archive = own_image::archive(Path::new(OWN_BINARY), POD_IMAGE, Some(&project))
             .map_err(|error| {
                 Complaint::unmet(format!(
@@ -101,7 +102,6 @@ impl Context {
             }
             known = known_id(connected, &image).await?;
         }
-        let sockets = self.edge_sockets(&project, &connected.identity.id)?;
         resolved.place_pods(PodGround {
             image,
             image_id: known.unwrap_or(id),
@@ -123,13 +123,25 @@ impl Context {
     }
 
     /// What is in the way of edges in containers, and what to do about it.
-    fn why_no_pods(&self, connected: &Connected) -> Option<(String, &'static str)> {
+    fn why_no_pods(
+        &self,
+        connected: &Connected,
+        sockets: &EdgeSockets,
+    ) -> Option<(String, &'static str)> {
         if let Some(why) = connected.hides_files() {
             return Some((why.to_owned(), "run phoenixd on the engine's host"));
         }
         if connected.maps_users() {
             let text = "it maps users".to_owned();
             return Some((text, "use an engine that does not"));
+        }
+        if !sockets.have_room() {
+            let base = self.runtime_base();
+            let text = format!(
+                "below {} the paths of their control sockets are longer than the kernel takes",
+                base.display()
+            );
+            return Some((text, "set PHOENIXD_RUNTIME_DIR to a shorter directory"));
         }
         let gives_away = self.environment.user().0 == 0;
         obstacle(&self.runtime_base(), gives_away)

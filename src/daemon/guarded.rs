@@ -53,14 +53,15 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// `state` is the project's directory in the state directory, `files` that of the copies of secrets and configs, `engine`
-    /// that of the engine's data (`--data-root`); where dockerd keeps its sockets (`--exec-root`) it does not say.
-    pub(super) fn new(state: &Path, files: PathBuf, engine: PathBuf, alone: Alone) -> Self {
+    /// `state` is the project's directory in the state directory; `others` are those of the copies of secrets and configs, of
+    /// the edges' control sockets, and of the engine's data (`--data-root`); where dockerd keeps its sockets
+    /// (`--exec-root`) it does not say.
+    pub(super) fn new(state: &Path, others: impl Iterator<Item = PathBuf>, alone: Alone) -> Self {
         let state_dir = state.parent().unwrap_or(state);
         Self {
             dir: GuardDir::of(state_dir),
             alone,
-            paths: vec![state_dir.to_owned(), files, engine],
+            paths: [state_dir.to_owned()].into_iter().chain(others).collect(),
             written: None,
         }
     }
@@ -70,7 +71,7 @@ impl Guarded {
         &self.dir
     }
 
-    /// Reserves the names of replicas to come, beside what an earlier supervisor wrote.
+    /// Reserves the names of replicas to come, and the directories, beside what an earlier supervisor wrote.
     pub(super) fn reserve<'a>(
         &self,
         name: &ProjectName,
@@ -79,9 +80,11 @@ impl Guarded {
         let mut project = self.dir.read_project(name.as_str()).unwrap_or(Project {
             version: VERSION,
             project: name.to_string(),
-            paths: texts(&self.paths),
             ..Project::default()
         });
+        project.paths.extend(texts(&self.paths));
+        project.paths.sort();
+        project.paths.dedup();
         project.services.extend(services.map(ToString::to_string));
         project.services.sort();
         project.services.dedup();
@@ -90,9 +93,16 @@ impl Guarded {
         }
     }
 
-    /// Tells the guard what is managed now; nothing where that has not changed, or where there is no guard.
-    pub(super) fn tell(&mut self, status: &Status, catalog: &Catalog, beside: &Beside) {
-        if !self.dir.is_there() {
+    /// Tells the guard what is managed now; nothing where that has not changed, or where there is no guard. Until all that
+    /// there is was seen once (`is_whole`), what an earlier supervisor wrote stands.
+    pub(super) fn tell(
+        &mut self,
+        status: &Status,
+        catalog: &Catalog,
+        beside: &Beside,
+        is_whole: bool,
+    ) {
+        if !self.dir.is_there() || !is_whole && self.written.is_none() {
             return;
         }
         let mut project = project(status, catalog, &self.paths);
@@ -373,12 +383,8 @@ mod tests {
         dir.make().unwrap();
         let state = place.path().join("shop");
         let guarded = || {
-            Guarded::new(
-                &state,
-                PathBuf::from("/f"),
-                PathBuf::from("/e"),
-                Alone::default(),
-            )
+            let others = ["/f", "/e"].map(PathBuf::from).into_iter();
+            Guarded::new(&state, others, Alone::default())
         };
         let name = ProjectName::new("shop");
         let services = ["web", "web/edge"].map(ServiceName::new);
@@ -387,10 +393,40 @@ mod tests {
         assert_eq!(written.services, ["web", "web/edge"]);
         assert_eq!(written.paths.len(), 3);
         written.names = vec!["legacy".to_owned()];
+        written.paths = vec!["/elsewhere".to_owned()];
         dir.write_project(&written).unwrap();
         guarded().reserve(&name, [ServiceName::new("api")].iter());
         let written = dir.read_project("shop").unwrap();
         assert_eq!(written.services, ["api", "web", "web/edge"]);
         assert_eq!(written.names, ["legacy"]);
+        let own = place.path().display().to_string();
+        assert_eq!(written.paths, ["/e", "/elsewhere", "/f", &own]);
+    }
+
+    #[test]
+    fn what_is_not_known_whole_is_told_only_once_all_of_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = GuardDir::of(place.path());
+        dir.make().unwrap();
+        let mut guarded = Guarded::new(
+            &place.path().join("shop"),
+            std::iter::empty(),
+            Alone::default(),
+        );
+        let with = |names: &[&str]| {
+            let names = names.iter().map(|name| replica(Serial(2), name));
+            Status {
+                replicas: names.collect(),
+                ..Status::default()
+            }
+        };
+        let mut tell = |status: &Status, is_whole| {
+            guarded.tell(status, &empty(), &Beside::default(), is_whole);
+            dir.read_project("shop").map(|written| written.names)
+        };
+        assert_eq!(tell(&with(&[]), false), None);
+        assert_eq!(tell(&with(&["a"]), true).unwrap(), ["a"]);
+        // While one more is being made.
+        assert_eq!(tell(&with(&["a", "b"]), false).unwrap(), ["a", "b"]);
     }
 }

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Catalog, ResolvedProject};
 use crate::docker;
+use crate::edge::control::has_room;
 use crate::own_image::Purpose;
 use crate::reconcile::Desired;
 use crate::spec::{
@@ -60,6 +61,8 @@ const EDGE_READY: Duration = Duration::from_secs(30);
 const SOCKETS_MODE: u32 = 0o770;
 /// Hexadecimal digits of the engine's id in a directory's name: the path of a socket has at most 107 bytes.
 const ENGINE_DIGITS: usize = 6;
+/// The same for a service whose name is too long for that.
+const SERVICE_DIGITS: usize = 8;
 
 /// Where the edges of a project are, and what they are made from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,17 +98,34 @@ impl EdgeSockets {
     /// # Errors
     /// The directory is relative, and the working directory is not to be had.
     pub fn new(base: &Path, project: &ProjectName, engine: &str) -> io::Result<Self> {
-        let mut engine = hex::encode(Sha256::digest(engine.as_bytes()));
-        engine.truncate(ENGINE_DIGITS);
         let directory = std::path::absolute(base)?;
         Ok(Self {
             directory: directory.join(project.as_str()).join("edge"),
-            engine,
+            engine: digits(engine, ENGINE_DIGITS),
         })
+    }
+
+    /// Whether the paths of the sockets are so short that the kernel takes them, whatever a service is called.
+    pub fn have_room(&self) -> bool {
+        has_room(&self.numbered(""))
+    }
+
+    /// Where those of all pods of the project are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The directory of one service's pod.
     pub fn of(&self, service: &ServiceName) -> PathBuf {
+        let named = self.directory.join(format!("{}-{service}", self.engine));
+        if has_room(&named) {
+            return named;
+        }
+        self.numbered(service.as_str())
+    }
+
+    fn numbered(&self, service: &str) -> PathBuf {
+        let service = digits(service, SERVICE_DIGITS);
         self.directory.join(format!("{}-{service}", self.engine))
     }
 
@@ -144,6 +164,13 @@ impl EdgeSockets {
             }
         }
     }
+}
+
+/// So many hexadecimal digits that stand for a text.
+fn digits(text: &str, count: usize) -> String {
+    let mut digits = hex::encode(Sha256::digest(text.as_bytes()));
+    digits.truncate(count);
+    digits
 }
 
 impl ResolvedProject {
@@ -390,5 +417,25 @@ fn of_a_pod() -> Phoenix {
     Phoenix {
         probe,
         ..Phoenix::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_any_name_has_sockets_that_the_kernel_takes() {
+        let long = ServiceName::new("authentication-gateway-for-partners-of-all-regions");
+        let project = ProjectName::new("phoenixd-conformance-suite");
+        let sockets = |base: &str| EdgeSockets::new(Path::new(base), &project, "E").unwrap();
+        let usual = sockets("/home/developer/.local/state/phoenixd");
+        assert!(usual.have_room());
+        let (of_long, of_web) = (usual.of(&long), usual.of(&ServiceName::new("web")));
+        assert!(of_web.ends_with(format!("edge/{}-web", usual.engine)));
+        assert!(has_room(&of_long), "{}", of_long.display());
+        assert_ne!(of_long, usual.of(&ServiceName::new(format!("{long}-2"))));
+        let deep = format!("/srv/{}", "d".repeat(60));
+        assert!(!sockets(&deep).have_room());
     }
 }

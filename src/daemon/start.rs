@@ -2,7 +2,7 @@
 //! tasks run on one set, and the end of any of them is the end of the supervisor.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,7 +238,8 @@ pub async fn supervise<E: Engine>(
     let shutdown = CancellationToken::new();
 
     clear_evidence(&state);
-    let guarded = guarded(&supervised, &state, files.directory(), around.engine_dir);
+    let kept = [files.directory(), around.engine_dir];
+    let guarded = guarded(&supervised, &state, kept);
     let world = world(&supervised, &ground.taints, command);
     let (scope, guard) = (supervised.scope, guarded.dir());
     let watch = ground.watch(&engine, scope, guard, &events, &relist, &shutdown);
@@ -400,13 +401,10 @@ impl Ground {
 }
 
 /// What the guard is told, with the names of replicas to come: before the first listing, and after all that can be refused.
-fn guarded(
-    supervised: &Supervised,
-    state: &StateDir,
-    files: PathBuf,
-    engine_dir: PathBuf,
-) -> Guarded {
-    let guarded = Guarded::new(&state.dir, files, engine_dir, supervised.alone.clone());
+fn guarded(supervised: &Supervised, state: &StateDir, kept: [PathBuf; 2]) -> Guarded {
+    let sockets = supervised.sockets.as_ref().map(EdgeSockets::directory);
+    let others = kept.into_iter().chain(sockets.map(Path::to_owned));
+    let guarded = Guarded::new(&state.dir, others, supervised.alone.clone());
     // A `down` wants nothing, and reserves nothing.
     if !supervised.wanted.is_empty() {
         guarded.reserve(&supervised.project, supervised.wanted.keys());

@@ -288,8 +288,9 @@ impl<E: Engine> Supervisor<E> {
         if step.finished {
             self.guarded.forget(&self.catalog);
             self.edges.forget();
-        } else if step.files.is_some() {
-            self.guarded.tell(&step.status, &self.catalog, &step.beside);
+        } else {
+            let is_whole = step.files.is_some();
+            (self.guarded).tell(&step.status, &self.catalog, &step.beside, is_whole);
         }
         let Some(routes) = &step.routes else {
             return false;

@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::plan::Planner;
 use super::replica::{Replica, Verified};
 use super::world::replicas_of;
-use super::{Asks, EdgeOrder, EdgeReport, EdgeSaid, EdgeStage, Edges, Reason, Time, World};
+use super::{
+    Asks, Desired, EdgeOrder, EdgeReport, EdgeSaid, EdgeStage, Edges, Reason, Time, World,
+};
 use crate::spec::{ContainerId, PodPart, ServiceName};
 
 /// An edge that is to ask and of which nothing is heard for so long hangs: probes are asked every few seconds.
@@ -212,7 +214,7 @@ impl World {
 
 impl Planner<'_> {
     /// Why an edge is of no use to anybody: the network that it is in is not the service's.
-    pub(super) fn without_pod(&self, replica: &Replica) -> Option<Reason> {
+    pub(super) fn without_pod(&self, replica: &Replica, desired: &Desired) -> Option<Reason> {
         let service = &replica.name.service;
         replica
             .observed
@@ -226,12 +228,15 @@ impl Planner<'_> {
         if !is_there {
             return Some(Reason::PodGone);
         }
-        // It cannot be asked for its sockets: the next one binds them as soon as it is gone.
+        if !self.world.is_mute(replica) {
+            return None;
+        }
+        // It cannot be asked for its sockets: the next one binds them as soon as it is gone. To this supervisor one that
+        // another has made may never have answered.
         let silent = match &replica.condemned {
-            Some(reason @ Reason::Unhealthy { .. }) if self.world.is_mute(replica) => {
-                reason.clone()
-            }
-            Some(_) | None => return None,
+            Some(reason @ Reason::Unhealthy { .. }) => reason.clone(),
+            Some(_) | None if replica.made_here => return None,
+            Some(_) | None => self.never_ready(replica, desired)?,
         };
         let next = self.world.listener_of(&service)?;
         (next.name.serial > replica.name.serial).then_some(silent)

@@ -51,7 +51,7 @@ impl Planner<'_> {
         if let Some(gone) = gone_or_leaving(replica) {
             return gone;
         }
-        if let Some(reason) = self.without_pod(replica) {
+        if let Some(reason) = self.without_pod(replica, desired) {
             return Self::role_of_unwanted(replica, reason);
         }
         let state = replica.observed.as_ref().map(|observed| &observed.state);

@@ -22,7 +22,8 @@ use super::{
 };
 use crate::spec::{ContainerId, OnTaint, ReplicaName};
 
-/// What is remembered of the touches of one replica, and of all that are still to be told.
+/// What is remembered of the touches of one replica, and of all that are still to be told. More that taints nobody is not
+/// told; for what taints, the oldest is forgotten.
 const REMEMBERED: usize = 64;
 /// How many are kept of containers that were not seen yet: at start all that the engine remembers comes before the listing,
 /// 256 events (moby v28.5.2, `daemon/events`), each of which is one touch at most, and two where its process is asked about.
@@ -163,14 +164,21 @@ impl World {
         let adds = replica.touches.iter().any(|known| touch.adds_to(known));
         let same = |known: &Touch| *known == touch || !is_open && !adds && known.is_same(&touch);
         let remembered = if is_open { REMEMBERED_OPEN } else { REMEMBERED };
-        if replica.touches.iter().any(same) || replica.touches.len() >= remembered {
+        if replica.touches.iter().any(same) {
             return false;
         }
+        let is_full = replica.touches.len() >= remembered;
         // Of what was judged already this only tells more.
         let judged = self.judge_touch(&name, &touch);
         let Some(judged) = judged.map(|judged| if adds { Judged::Report } else { judged }) else {
             return false;
         };
+        if is_full {
+            if !self.is_grave(&name, &touch) {
+                return false;
+            }
+            self.forget_oldest_touch(&name);
+        }
         self.remember_touch(now, &name, id, &touch, judged);
         // Births go on with the image that was resolved: by its id, since its name leads elsewhere.
         if let (Touch::ImageMoved(_), Some(service)) =
@@ -230,6 +238,21 @@ impl World {
             touch: touch.clone(),
             judged,
         });
+    }
+
+    /// Whether it taints wherever taints are not only reported. Of this nothing is ever left out: whoever got in could have
+    /// told enough of the rest before.
+    fn is_grave(&self, name: &ReplicaName, touch: &Touch) -> bool {
+        let desired = self.services.get(&name.service).map(|it| &it.desired);
+        let judge = |replica| judge(replica, desired, &self.project, touch);
+        self.replicas.get(name).and_then(judge) == Some(Judged::Taint)
+    }
+
+    /// Whoever tells it again is believed again.
+    fn forget_oldest_touch(&mut self, name: &ReplicaName) {
+        if let Some(replica) = self.replicas.get_mut(name) {
+            replica.touches.remove(0);
+        }
     }
 
     /// What a touch is; `None` for what is as it should be.

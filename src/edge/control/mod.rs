@@ -26,7 +26,7 @@ pub mod wire;
 
 pub use self::client::{Client, Ends, Link, combined, new_session};
 pub use self::convert::Binds;
-pub use self::socket::{SocketError, may_control, socket_path};
+pub use self::socket::{SocketError, has_room, may_control, socket_path};
 
 pub(super) use self::convert::Held;
 pub(super) use self::lines::{LineBuffer, LineError};

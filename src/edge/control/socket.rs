@@ -1,5 +1,6 @@
 //! The control socket: where it is, who may speak on it, and how a stale one is replaced.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,18 @@ const MODE: u32 = 0o660;
 /// Where the edge with this number listens for control.
 pub fn socket_path(directory: &Path, serial: u64) -> PathBuf {
     directory.join(format!("{serial}.sock"))
+}
+
+/// Whether the sockets in a directory have paths that the kernel takes, up to the edge with the number 999,999.
+pub fn has_room(directory: &Path) -> bool {
+    under_way(&socket_path(directory, 999_999)).len() <= PATH_BYTES
+}
+
+/// What it is called until it is in its place.
+fn under_way(path: &Path) -> OsString {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    fresh
 }
 
 /// Whether a peer of this uid is heard by an edge that runs as `own`: root, which starts it, and itself, its successor.
@@ -61,9 +74,7 @@ pub enum SocketError {
 /// Listens on `path`, in place of a socket on which nobody answers any more. It is bound under another name, closed to
 /// others, and then moved to its place in one step: nobody finds an open one.
 pub(in crate::edge) async fn bind(path: &Path) -> Result<UnixListener, SocketError> {
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
+    let fresh = PathBuf::from(under_way(path));
     let length = fresh.as_os_str().len();
     if length > PATH_BYTES {
         return Err(SocketError::TooLong {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phoenixd::reconcile::{Asks, EdgeSaid, EdgeStage, Event};
+use phoenixd::reconcile::{Asks, ContainerState, EdgeSaid, EdgeStage, Event};
 use phoenixd::spec::ContainerId;
 
 use super::scenario::Scenario;
@@ -20,7 +20,8 @@ impl Scenario {
             }
             let before = self.edges.get(id).cloned();
             let mut said = before.clone().unwrap_or_default();
-            if order.listens && said.stage == EdgeStage::Idle {
+            let is_free = order.takes_over.is_some() || !self.mute_listen(id);
+            if order.listens && said.stage == EdgeStage::Idle && is_free {
                 said.stage = EdgeStage::Serving;
                 let other = orders.iter().find(|(_, other)| {
                     other.service == order.service && Some(other.serial) == order.takes_over
@@ -43,6 +44,18 @@ impl Scenario {
         }
         changed |= self.mute_are_missed();
         changed
+    }
+
+    /// Whether one that nobody can speak to runs in the same network: it has the ports.
+    fn mute_listen(&self, of: &ContainerId) -> bool {
+        let joined = &self.containers.get(of).unwrap().joined;
+        self.containers.values().any(|other| {
+            let is_mute = |mute: &String| other.name == format!("p-{mute}");
+            other.id != *of
+                && other.joined == *joined
+                && other.state == ContainerState::Running
+                && self.mute.iter().any(is_mute)
+        })
     }
 
     /// One that does not answer is told of, as often as it takes.

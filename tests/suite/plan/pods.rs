@@ -386,6 +386,19 @@ fn an_edge_that_does_not_answer_is_replaced_and_asked_for_nothing() {
 }
 
 #[test]
+fn an_edge_that_does_not_answer_a_new_supervisor_gives_its_ports_to_one_that_does() {
+    let mut scenario = behind_a_pod().start();
+    scenario.live(mins(2));
+    scenario.silence("web-edge.1");
+    scenario.edges.clear();
+    scenario.restart();
+    let told = scenario.live(mins(3));
+    assert!(told.contains("stop web-edge.1"), "{told}");
+    assert!(!told.contains("stop web-edge.2"), "{told}");
+    assert_eq!(scenario.stage_of("web-edge.2"), Some(EdgeStage::Serving));
+}
+
+#[test]
 fn one_that_joined_another_network_is_no_edge() {
     let mut scenario = behind_a_pod().start();
     scenario.live(mins(2));

@@ -529,6 +529,38 @@ fn a_socket_is_judged_by_what_the_file_declares() {
 }
 
 #[test]
+fn however_much_is_only_reported_what_taints_does() {
+    let undeclared = |number: u16| {
+        Touch::Connected(Socket {
+            transport: Transport::Tcp,
+            address: ([192, 0, 2, 1], number).into(),
+        })
+    };
+    let mut scenario = serving();
+    scenario.change(|desired| {
+        desired.phoenix.network.connect = Peers::parse("10.0.0.0/8:5432").map(|one| vec![one]);
+    });
+    for number in 1..=200 {
+        scenario.touched("web-1", undeclared(number));
+    }
+    assert!(is_tainted_by(scenario, exec("sh")));
+}
+
+#[test]
+fn what_is_only_reported_by_wish_is_reported_however_often() {
+    let mut scenario = serving();
+    scenario.change(|desired| desired.phoenix.on_taint = OnTaint::Report);
+    for number in 1..=200 {
+        let id = format!("e{number}");
+        let command = format!("sh {number}");
+        let facts = None;
+        scenario.touched("web-1", Touch::Exec(Exec { id, command, facts }));
+    }
+    let told = judged(&scenario);
+    assert!(told.ends_with("web-1 reported: exec of `sh 200`"), "{told}");
+}
+
+#[test]
 fn what_the_file_lets_change_may_change() {
     let changed = || Touch::Changed(Some("/var/log/app".to_owned()));
     assert!(is_tainted_by(serving(), changed()));
