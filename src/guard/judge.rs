@@ -35,7 +35,7 @@ pub struct Judge {
 /// What is to be remembered of an answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Lesson {
-    /// A container of phoenixd's own was made: id, name.
+    /// A container of phoenixd's own was made, or got this name: id, name.
     Container(String, String),
     /// A network of phoenixd's own was made: id, name.
     Network(String, String),
@@ -144,7 +144,7 @@ impl Judge {
         Some(verified.map_err(Refusal::Unverified))
     }
 
-    /// Whether something can be learnt from an answer: of what is made, and of what is removed.
+    /// Whether something can be learnt from an answer: of what is made, renamed, and removed.
     pub fn may_teach(answered: &Answered) -> bool {
         let is_done = (200..300).contains(&answered.status);
         let changes = matches!(answered.method.as_str(), "POST" | "DELETE");
@@ -157,7 +157,10 @@ impl Judge {
             (route == Route::ContainerLife && is_removal)
                 || matches!(
                     route,
-                    Route::ExecCreate | Route::ContainerCreate | Route::NetworkCreate
+                    Route::ExecCreate
+                        | Route::ContainerCreate
+                        | Route::ContainerRename
+                        | Route::NetworkCreate
                 )
         })
     }
@@ -172,8 +175,7 @@ impl Judge {
         let id = || {
             let answer = Json::parse(&request.answer).ok()?;
             let id = answer.field("Id").text()?;
-            let is_id = id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_id.then(|| id.to_owned())
+            is_id(id).then(|| id.to_owned())
         };
         if matched.route == Route::ExecCreate {
             let owner = match managed.container(&matched.name) {
@@ -192,6 +194,11 @@ impl Judge {
         if matched.route == Route::ContainerCreate {
             let name = target.query.one("name").ok()?;
             return Some(Lesson::Container(id()?, name.to_owned()));
+        }
+        if matched.route == Route::ContainerRename {
+            // phoenixd names the container by its id. The name is to be held from now on, whatever becomes of phoenixd.
+            let name = target.query.one("name").ok()?;
+            return is_id(&matched.name).then(|| Lesson::Container(matched.name, name.to_owned()));
         }
         if matched.route == Route::NetworkCreate {
             let body = Json::parse(&request.body).ok()?;
@@ -214,4 +221,8 @@ impl Judge {
             self.execs.remove(&oldest);
         }
     }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -13,8 +13,9 @@ use super::sockets::Counts;
 use crate::reconcile::{Touch, Transport};
 use crate::spec::ContainerId;
 
-/// Touches that are told of one container at most: what comes then is more of the same.
-const TOLD: usize = 256;
+/// Touches of one container that are remembered as told. With more all are told once more: what comes then may be what
+/// matters.
+const TOLD: usize = 1024;
 /// Starts and suspects that are remembered of one container at most.
 pub(super) const REMEMBERED: usize = 256;
 /// A start that was not followed by a process within this time is over.
@@ -137,8 +138,14 @@ impl Container {
         if matches!(touch, Touch::Intruder(_)) {
             return Some(touch);
         }
-        let is_new = self.told.len() < TOLD && self.told.insert(touch.clone());
-        is_new.then_some(touch)
+        if self.told.contains(&touch) {
+            return None;
+        }
+        if self.told.len() == TOLD {
+            self.told.clear();
+        }
+        self.told.insert(touch.clone());
+        Some(touch)
     }
 
     /// A runtime starts something in it; `None` when that was seen before.
@@ -212,4 +219,31 @@ fn read_born(process: &Process, started: u64) -> Option<Born> {
 fn is_of_host(map: &str) -> bool {
     let words: Vec<&str> = map.split_ascii_whitespace().collect();
     words == ["0", "0", "4294967295"]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::Socket;
+
+    #[test]
+    fn however_much_was_told_what_comes_then_is_told_once() {
+        let mut container = Container::new(Watched {
+            id: ContainerId::new("a"),
+            pid: 1,
+            upper: None,
+            in_pod: false,
+        });
+        let peer = |number: u16| {
+            Touch::Connected(Socket {
+                transport: Transport::Tcp,
+                address: ([10, 0, 0, 1], number).into(),
+            })
+        };
+        for number in 0..5000 {
+            assert!(container.tell(peer(number)).is_some(), "{number}");
+            assert!(container.tell(peer(number)).is_none(), "{number}");
+            assert!(container.told.len() <= TOLD);
+        }
+    }
 }

@@ -40,7 +40,10 @@ pub(super) fn mount(view: &View<'_>, mount: &Json) -> Result<(), String> {
         }
         // `bind`, and whatever comes later.
         _ if source.starts_with('/') => {
-            let is_read_only = *mount.field("ReadOnly") == Json::Bool(true);
+            // What is mounted below it stays writable with `ReadOnlyNonRecursive` (Docker 25 and later).
+            let options = mount.field("BindOptions");
+            let is_shallow = *options.field("ReadOnlyNonRecursive") == Json::Bool(true);
+            let is_read_only = *mount.field("ReadOnly") == Json::Bool(true) && !is_shallow;
             host_path(view, source, Access::of(is_read_only))
         }
         "bind" => Err(odd.to_owned()),

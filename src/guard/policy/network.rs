@@ -21,7 +21,7 @@ impl Asked<'_> {
             if managed.is_network(name) || own_label(self.json.field("Labels"))? {
                 return ours(name);
             }
-            return Ok(());
+            return leads_elsewhere(self.view, self.json.field("Options"));
         }
         if managed.is_network(name) {
             return ours(name);
@@ -56,6 +56,23 @@ impl Asked<'_> {
         has_no_name_of_ours(self.view, &self.matched.name, &names)?;
         has_no_name_of_ours(self.view, id, &names)
     }
+}
+
+/// A network of somebody else's whose driver is told to use the bridge of one of phoenixes alone (`parent` of macvlan and
+/// ipvlan, with a VLAN after a dot, or `com.docker.network.bridge.name`) would be that network. Bridges are called `br-` and
+/// the first digits of the id (moby 20.10 and 28, `libnetwork/drivers/bridge`).
+fn leads_elsewhere(view: &View<'_>, options: &Json) -> Result<(), String> {
+    for (name, value) in options.pairs().ok_or("the network's options are no map")? {
+        let value = value.text().ok_or("an option of the network is no text")?;
+        let bridge = value.split('.').next().unwrap_or_default();
+        let id = bridge.strip_prefix("br-").unwrap_or_default();
+        if !id.is_empty() && view.managed.is_network(id) {
+            return Err(format!(
+                "`{name}` leads to `{bridge}`, the bridge of a network of phoenixes"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The names that somebody wants to have on a network. No link of theirs leads to what is managed.

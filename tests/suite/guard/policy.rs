@@ -1,7 +1,7 @@
 //! The policy table, row by row: on a managed container, on another one, and for phoenixd itself.
 
 use super::{Desk, ID, NAME, OTHER, is_allowed, request};
-use phoenixd::guard::{Managed, Route, Site, Verdict, all_routes};
+use phoenixd::guard::{Answered, Judge, Lesson, Managed, Route, Site, Verdict, all_routes};
 use serde_json::json;
 
 /// Who may: nobody, phoenixd alone, everybody.
@@ -451,6 +451,51 @@ fn networks_and_volumes_of_phoenixes_are_phoenixd_s_alone() {
     ] {
         check(method, uri, &body, may);
     }
+}
+
+#[test]
+fn no_other_network_is_put_on_the_bridge_of_one_of_phoenixes() {
+    let mut desk = Desk::new();
+    let id = "c".repeat(64);
+    desk.managed
+        .learnt_networks
+        .insert(id.clone(), "shop_private".to_owned());
+    let mut may = |option: &str, device: &str| {
+        let body =
+            format!(r#"{{"Name":"x","Driver":"macvlan","Options":{{"{option}":"{device}"}}}}"#);
+        is_allowed(&desk.ask("POST", "/networks/create", &body))
+    };
+    let ours = format!("br-{}", &id[..12]);
+    assert!(!may("parent", &ours));
+    assert!(!may("parent", &format!("{ours}.10")));
+    assert!(!may("com.docker.network.bridge.name", &ours));
+    assert!(may("parent", "br-0123456789ab"));
+    assert!(may("parent", "eth0.10"));
+    assert!(may("com.docker.network.bridge.name", "mine"));
+}
+
+#[test]
+fn a_name_that_phoenixd_gives_is_held_from_then_on() {
+    let mut desk = Desk::new();
+    let id = "d".repeat(64);
+    let uri = format!("/v1.41/containers/{id}/rename?name=legacy");
+    let mut renamed = request("POST", &uri, Some("application/json"), b"");
+    // Somebody else's is not believed, whatever dockerd answered.
+    assert_eq!(desk.answered(&renamed, 204, &json!({})), None);
+    desk.sign(&mut renamed);
+    let verdict = desk.decide(&renamed);
+    assert!(is_allowed(&verdict), "{verdict:?}");
+    let lesson = desk.answered(&renamed, 204, &json!({}));
+    assert_eq!(
+        lesson,
+        Some(Lesson::Container(id.clone(), "legacy".to_owned()))
+    );
+    let answered = Answered {
+        method: "POST".to_owned(),
+        uri,
+        status: 204,
+    };
+    assert!(Judge::may_teach(&answered));
 }
 
 #[test]

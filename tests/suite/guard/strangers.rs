@@ -3,7 +3,7 @@
 
 use super::{Desk, ID, JOINING_ID, NAME, SHARED_ID, is_allowed, project};
 use phoenixd::guard::{Company, Joining};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CREATE: &str = "/v1.41/containers/create?name=mine";
 
@@ -315,9 +315,13 @@ fn what_root_runs_or_believes_is_mounted_to_be_read_at_most() {
         let body = json!({ "Image": "i", "HostConfig": { "Binds": [bind] } });
         may("POST", CREATE, &body.to_string(), true);
     }
-    let mount = json!({ "Type": "bind", "Source": "/etc/ssl", "Target": "/h", "ReadOnly": true });
-    let body = json!({ "Image": "i", "HostConfig": { "Mounts": [mount] } });
-    may("POST", CREATE, &body.to_string(), true);
+    let mut mount =
+        json!({ "Type": "bind", "Source": "/etc/ssl", "Target": "/h", "ReadOnly": true });
+    let of = |mount: &Value| json!({ "Image": "i", "HostConfig": { "Mounts": [mount] } });
+    may("POST", CREATE, &of(&mount).to_string(), true);
+    // What is mounted below it would be written to.
+    mount["BindOptions"] = json!({ "ReadOnlyNonRecursive": true });
+    may("POST", CREATE, &of(&mount).to_string(), false);
 }
 
 #[test]
