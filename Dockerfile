@@ -4,6 +4,7 @@
 #   docker build -t phoenixd --target packaged .     packages dist/phoenixd, built outside:
 #       cargo build --release --locked
 #       install -D target/$(rustc -vV | sed -n 's/^host: //p')/release/phoenixd dist/phoenixd
+#     or, for an edge that answers faster, `scripts/trained` instead of `cargo`, and target/trained/use/ instead of target/.
 #
 # Both work with BuildKit and with the classic builder. The classic builder runs every stage above the target, so
 # `packaged` comes first, where it needs no image at all; and the name dist/phoenixd* matches nothing, instead of

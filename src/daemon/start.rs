@@ -238,8 +238,7 @@ pub async fn supervise<E: Engine>(
     let shutdown = CancellationToken::new();
 
     clear_evidence(&state);
-    let kept = [files.directory(), around.engine_dir];
-    let guarded = guarded(&supervised, &state, kept);
+    let guarded = guarded(&supervised, &state, [files.directory(), around.engine_dir]);
     let world = world(&supervised, &ground.taints, command);
     let (scope, guard) = (supervised.scope, guarded.dir());
     let watch = ground.watch(&engine, scope, guard, &events, &relist, &shutdown);
