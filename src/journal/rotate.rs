@@ -60,6 +60,11 @@ impl Writer {
     /// Begins a new file that goes on from the one before it, and names its head.
     pub(super) fn start_over(&mut self, why: Displaced) -> io::Result<()> {
         let mut record = continued(&self.head).reason(why.text());
+        // First: whoever comes after a crash finds either what was written, or that it was changed.
+        let back = match why {
+            Displaced::Away | Displaced::Rotated => None,
+            Displaced::Removed | Displaced::Replaced | Displaced::Changed => self.put_back(why),
+        };
         match why {
             Displaced::Away | Displaced::Removed => {}
             Displaced::Rotated => record = record.detail("rotated", rotated_name(self.first)),
@@ -78,7 +83,7 @@ impl Writer {
                 );
             }
             Displaced::Removed | Displaced::Replaced | Displaced::Changed => {
-                if let Some(name) = self.put_back(why) {
+                if let Some(name) = back {
                     record = record.detail("put_back", name);
                 }
                 tracing::error!(
@@ -87,13 +92,14 @@ impl Writer {
                 );
             }
         }
-        self.file = LockedFile::create_new(&self.path)?;
-        self.durable_bytes = 0;
-        self.first = self.head.seq.saturating_add(1);
-        // A new file that could not be begun before is named by what it continues, not by itself.
+        // A new file that could not be begun before is named by what it continues, not by itself; and what was found then is
+        // not lost if this one cannot be begun.
         if self.preface.is_empty() {
             self.preface.push(record);
         }
+        self.file = LockedFile::create_new(&self.path)?;
+        self.durable_bytes = 0;
+        self.first = self.head.seq.saturating_add(1);
         self.sweep_due = true;
         sync_directory(&self.directory)
     }

@@ -22,8 +22,9 @@ fn no_replica_outlives_its_ttl_and_none_is_missed() {
     let mut supervisor = journey.up_ready(2);
     let events = journey.engine.events(&journey.label());
     let load = Load::begin(journey.port, 1, 1);
-    // By its own clock: the process was started then.
-    let mut started: BTreeMap<String, i64> = BTreeMap::new();
+    // When it was made and when the engine says that it was started. The kernel began its process in between, and by that its
+    // life is counted; on a busy host the engine notices a second later.
+    let mut born: BTreeMap<String, [i64; 2]> = BTreeMap::new();
     let died = until("four replicas died of age", Duration::from_secs(90), || {
         assert!(
             supervisor.is_running(),
@@ -31,12 +32,12 @@ fn no_replica_outlives_its_ttl_and_none_is_missed() {
             journey.log()
         );
         for container in journey.containers() {
-            if !started.contains_key(&container.id)
+            if !born.contains_key(&container.id)
                 && let Some(inspect) = journey.engine.inspect(&container.id)
                 && inspect["State"]["Running"] == true
             {
-                let at = nanoseconds(&inspect["State"]["StartedAt"]);
-                started.insert(container.id, at);
+                let times = [&inspect["Created"], &inspect["State"]["StartedAt"]];
+                born.insert(container.id, times.map(nanoseconds));
             }
         }
         let died: Vec<(String, i64)> = events
@@ -52,14 +53,15 @@ fn no_replica_outlives_its_ttl_and_none_is_missed() {
     });
     load.end().assert_nothing_lost(150);
     for (id, at) in died {
-        let life = u64::try_from(at - started[&id])
-            .map(Duration::from_nanos)
-            .expect("a life");
-        println!("{} lived for {life:?}", short(&id));
-        assert!(life <= TTL, "{id} lived for {life:?}");
+        let [longest, shortest] = born[&id].map(|begin| {
+            let life = u64::try_from(at - begin).expect("a life");
+            Duration::from_nanos(life)
+        });
+        println!("{} lived for {shortest:?} to {longest:?}", short(&id));
+        assert!(shortest <= TTL, "{id} lived for {shortest:?}");
         // Of the life that was drawn, a quarter is every replica's.
-        let shortest = TTL.saturating_sub(JITTER);
-        assert!(life >= shortest / 4, "{id} lived for {life:?} only");
+        let quarter = TTL.saturating_sub(JITTER) / 4;
+        assert!(longest >= quarter, "{id} lived for {longest:?} only");
     }
     assert!(
         events.most_running(2) <= 3,

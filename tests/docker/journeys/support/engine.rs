@@ -107,7 +107,11 @@ impl Engine {
             body.len()
         );
         stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
+        match stream.write_all(body) {
+            // An engine that refuses may answer, and close, before it has read what was sent along.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
         http::answer(&mut BufReader::new(stream))
     }
 
