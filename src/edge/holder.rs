@@ -73,8 +73,10 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
+/// Of several that have it, the oldest: the others got it from that one, if only until they run another program.
 fn process_with(target: &str) -> Option<Holder> {
-    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let holders = processes.filter_map(|process| {
         let pid = process.file_name().to_str()?.parse().ok()?;
         let has_it = fs::read_dir(process.path().join("fd"))
             .ok()?
@@ -84,11 +86,22 @@ fn process_with(target: &str) -> Option<Holder> {
             return None;
         }
         let command = fs::read_to_string(process.path().join("comm")).ok()?;
-        Some(Holder {
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        let holder = Holder {
             pid,
             command: command.trim_end().to_owned(),
-        })
-    })
+        };
+        Some((started(&stat)?, holder))
+    });
+    let oldest = holders.min_by_key(|(started, _)| *started);
+    oldest.map(|(_, holder)| holder)
+}
+
+/// When a process began, in clock ticks since the boot: field 22 of `/proc/PID/stat` (`proc_pid_stat(5)`), of which the second
+/// is a name in parentheses.
+fn started(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -116,5 +129,13 @@ mod tests {
             Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 80)))
         );
         assert_eq!(parse_address("nonsense"), None);
+    }
+
+    #[test]
+    fn a_process_s_start_is_read_whatever_it_is_called() {
+        let fields: Vec<String> = (3..=24).map(|number| number.to_string()).collect();
+        let stat = format!("7 (a) b (c)) {}", fields.join(" "));
+        assert_eq!(started(&stat), Some(22));
+        assert_eq!(started("7 (a"), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 
 use phoenixd::edge::{Listeners, Obstacle};
 use phoenixd::spec::{Published, Transport};
@@ -16,6 +18,13 @@ async fn a_port_in_use_is_named_with_its_holder_and_all_others_are_released() {
     let free = free_port(ip);
     let taken = std::net::TcpListener::bind((ip, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
+    // A process that was given it has it, too, and is not whom to stop.
+    let given = OwnedFd::from(taken.try_clone().unwrap());
+    let mut heir = Command::new("sleep")
+        .arg("60")
+        .stdin(given)
+        .spawn()
+        .unwrap();
     let occupied = Published {
         host_ip: Some(ip.into()),
         host_port: port,
@@ -23,6 +32,8 @@ async fn a_port_in_use_is_named_with_its_holder_and_all_others_are_released() {
         transport: Transport::Tcp,
     };
     let error = Listeners::bind(&BTreeSet::from([free, occupied])).unwrap_err();
+    heir.kill().unwrap();
+    heir.wait().unwrap();
     let own = std::process::id();
     let text = error.to_string();
     assert!(
