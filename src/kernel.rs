@@ -103,7 +103,7 @@ pub fn release(proc_root: &Path) -> Option<String> {
 fn names_container(process: &OwnedFd, container_id: &ContainerId) -> Result<bool, Failure> {
     let id = container_id.as_str();
     // A short or empty id would be found in anything.
-    if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !ContainerId::is_whole(id.as_bytes()) {
         return Ok(false);
     }
     let text = read_file(process, "cgroup")?;
@@ -239,6 +239,11 @@ fn hex_mask(digits: &str) -> Option<u64> {
 struct Stat {
     state: char,
     started_ticks: u64,
+}
+
+/// When a process began, in clock ticks since the boot, by the text of its `/proc/PID/stat`; `None` for one that is cut short.
+pub fn started_ticks(stat: &str) -> Option<u64> {
+    parse_stat(stat).ok().map(|stat| stat.started_ticks)
 }
 
 /// Reads `/proc/PID/stat` (`proc_pid_stat(5)`): `1 (name) S …`. The name is the process's own choice and may hold

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::BreakGlassArgs;
 use super::context::{Context, runtime};
 use super::output::{Complaint, Exit, print};
-use super::recycle::api_complaint;
+use super::recycle::{api_complaint, supervisor};
 use crate::api::{BreakGlassAsked, Client, GlassBody, RequestPhase, Row};
 use crate::clock;
 use crate::report::{self, brief};
@@ -20,9 +20,7 @@ pub(super) fn run(context: &Context, args: &BreakGlassArgs) -> Result<Exit, Comp
     let project = context.project_name()?;
     let socket = context.state(&project).socket();
     runtime()?.block_on(async {
-        let client = Client::connect(socket)
-            .await
-            .map_err(|error| api_complaint(&error))?;
+        let client = supervisor(socket).await?;
         if args.end {
             return end(&client, &args.service).await;
         }

@@ -1,5 +1,7 @@
 //! `phoenixd recycle`: asks the supervisor, and returns when it is done.
 
+use std::path::PathBuf;
+
 use super::context::{Context, runtime};
 use super::output::{Complaint, Exit};
 use crate::api::{Client, ClientError, RequestPhase};
@@ -10,9 +12,7 @@ pub(super) fn run(context: &Context, services: &[String]) -> Result<Exit, Compla
     let project = context.project_name()?;
     let socket = context.state(&project).socket();
     runtime()?.block_on(async {
-        let client = Client::connect(socket)
-            .await
-            .map_err(|error| api_complaint(&error))?;
+        let client = supervisor(socket).await?;
         let request = client
             .recycle(services)
             .await
@@ -34,6 +34,12 @@ pub(super) fn run(context: &Context, services: &[String]) -> Result<Exit, Compla
             }
         }
     })
+}
+
+/// A connection to the supervisor that listens there.
+pub(super) async fn supervisor(socket: PathBuf) -> Result<Client, Complaint> {
+    let connected = Client::connect(socket).await;
+    connected.map_err(|error| api_complaint(&error))
 }
 
 /// What went wrong between this process and the supervisor.

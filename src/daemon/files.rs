@@ -52,14 +52,20 @@ pub(super) struct DirFacts {
     pub(super) noexec: bool,
 }
 
+/// So many hexadecimal digits that stand for a text.
+pub(super) fn digits(text: &str, count: usize) -> String {
+    let mut digits = hex::encode(Sha256::digest(text.as_bytes()));
+    digits.truncate(count);
+    digits
+}
+
 impl FileStore {
     /// The store below a directory, which nobody else may write to. `engine` is the engine's own id.
     ///
     /// # Errors
     /// The directory is relative, and the working directory is not to be had.
     pub fn new(base: &Path, project: &ProjectName, engine: &str) -> io::Result<Self> {
-        let mut engine = hex::encode(Sha256::digest(engine.as_bytes()));
-        engine.truncate(FileDigest::ENGINE_DIGITS);
+        let engine = digits(engine, FileDigest::ENGINE_DIGITS);
         Ok(Self {
             // The engine is told the path.
             base: std::path::absolute(base)?,

@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
+use super::files::digits;
 use super::{Catalog, ResolvedProject};
 use crate::docker;
 use crate::edge::control::has_room;
@@ -164,13 +163,6 @@ impl EdgeSockets {
             }
         }
     }
-}
-
-/// So many hexadecimal digits that stand for a text.
-fn digits(text: &str, count: usize) -> String {
-    let mut digits = hex::encode(Sha256::digest(text.as_bytes()));
-    digits.truncate(count);
-    digits
 }
 
 impl ResolvedProject {

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::edges::EdgeLinks;
 use super::guarded::{Alone, Guarded};
@@ -331,7 +330,7 @@ impl Ground {
             ..
         } = around;
         let project = &supervised.project;
-        raise_open_files();
+        edge::raise_open_files();
         let lock = Lock::take(&state.dir, &state.lock(), project, &identity.id)?;
         let listing = engine
             .list(&supervised.scope)
@@ -575,18 +574,6 @@ fn name_of(joined: Result<&'static str, JoinError>) -> &'static str {
 async fn named(name: &'static str, task: impl Future<Output = ()> + Send) -> &'static str {
     task.await;
     name
-}
-
-/// Every forwarded connection takes two descriptors: as many as the host allows are asked for.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, all) {
-        debug!(%error, "the limit of open files stays as it is");
-    }
 }
 
 /// The first word of a supervisor, in the journal and in the log.

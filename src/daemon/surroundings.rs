@@ -6,12 +6,12 @@
 
 use std::path::{Component, Path};
 
+use crate::spec::ContainerId;
+
 /// What an engine mounts into each of its containers from the directory it keeps for that container, which is called by the id
 /// (moby v20.10.24 to v28.5.2 `daemon/volumes_unix.go`; podman). A file `/.dockerenv` alone says nothing: hosts are made of
 /// images, too.
 const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
-/// Digits of a container's id.
-const ID_DIGITS: usize = 64;
 /// The bit of `CAP_CHOWN` (`linux/capability.h`).
 const CAP_CHOWN: u32 = 0;
 
@@ -50,10 +50,7 @@ fn mounted(mounts: &str) -> impl Iterator<Item = (&Path, &Path)> {
 }
 
 fn is_of_container(mounts: &str) -> bool {
-    let is_id = |part: Component<'_>| {
-        let part = part.as_os_str().as_encoded_bytes();
-        part.len() == ID_DIGITS && part.iter().all(u8::is_ascii_hexdigit)
-    };
+    let is_id = |part: Component<'_>| ContainerId::is_whole(part.as_os_str().as_encoded_bytes());
     mounted(mounts).any(|(directory, point)| {
         MOUNTED.iter().any(|name| Path::new(name) == point) && directory.components().any(is_id)
     })

@@ -101,15 +101,8 @@ async fn route(
         match dialled {
             Ok(upstream) => return (upstream, claim),
             Err(error) => {
-                let backend = claim.backend();
-                debug!(
-                    port = %listener,
-                    replica = %backend.replica,
-                    container_id = backend.container_id.short(),
-                    %error,
-                    "dial failed"
-                );
-                tried.insert(backend.container_id.clone());
+                dial_failed(listener, &claim, &error);
+                tried.insert(claim.backend().container_id.clone());
             }
         }
     }
@@ -143,6 +136,18 @@ pub(super) async fn dial(
             }
         }
     }
+}
+
+/// Says that this replica is passed by.
+pub(super) fn dial_failed(listener: &Published, claim: &Claim, error: &io::Error) {
+    let backend = claim.backend();
+    debug!(
+        port = %listener,
+        replica = %backend.replica,
+        container_id = backend.container_id.short(),
+        %error,
+        "dial failed"
+    );
 }
 
 pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::kernel;
 use crate::spec::Transport;
 
 /// States in `/proc/net/tcp` and `/proc/net/udp` (`include/net/tcp_states.h`, Linux 6.18): `TCP_LISTEN`, and `TCP_CLOSE`,
@@ -87,21 +88,15 @@ fn process_with(target: &str) -> Option<Holder> {
         }
         let command = fs::read_to_string(process.path().join("comm")).ok()?;
         let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        let started = kernel::started_ticks(&stat)?;
         let holder = Holder {
             pid,
             command: command.trim_end().to_owned(),
         };
-        Some((started(&stat)?, holder))
+        Some((started, holder))
     });
     let oldest = holders.min_by_key(|(started, _)| *started);
     oldest.map(|(_, holder)| holder)
-}
-
-/// When a process began, in clock ticks since the boot: field 22 of `/proc/PID/stat` (`proc_pid_stat(5)`), of which the second
-/// is a name in parentheses.
-fn started(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -129,13 +124,5 @@ mod tests {
             Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 80)))
         );
         assert_eq!(parse_address("nonsense"), None);
-    }
-
-    #[test]
-    fn a_process_s_start_is_read_whatever_it_is_called() {
-        let fields: Vec<String> = (3..=24).map(|number| number.to_string()).collect();
-        let stat = format!("7 (a) b (c)) {}", fields.join(" "));
-        assert_eq!(started(&stat), Some(22));
-        assert_eq!(started("7 (a"), None);
     }
 }

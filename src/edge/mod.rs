@@ -40,12 +40,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 pub use self::holder::Holder;
 pub use self::listen::{BindError, Listeners, Obstacle};
@@ -188,6 +189,18 @@ pub async fn run(
         }
     }
     publish(&switch, &reports);
+}
+
+/// Every forwarded connection takes two descriptors: as many as the host allows are asked for.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn next_table(

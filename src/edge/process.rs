@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -80,7 +79,7 @@ pub async fn run(
 ) -> Result<u64, EdgeError> {
     let path = socket_path(&settings.directory, settings.serial);
     let listener = control::bind(&path).await?;
-    raise_open_files();
+    super::raise_open_files();
     info!(socket = %path.display(), edge = settings.serial, "the edge listens for control");
     let stuck = workers.stuck();
     let all = All::start(&settings, workers, listener);
@@ -278,17 +277,5 @@ fn resume(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         std::panic::resume_unwind(error.into_panic());
-    }
-}
-
-/// Two descriptors for each connection: as many as there may be.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, all) {
-        debug!(%error, "the limit of open files stays as it is");
     }
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::json::Json;
-use super::managed::{Hold, ID_DIGITS, Managed};
+use super::managed::{Hold, Managed};
 use super::policy::{self, ExecOwner, Resolve, Site, Verdict, View};
 use super::request::{Answered, Authority, Refusal, Request};
 use super::routes::{self, Body, Route};
 use super::target::Target;
 use crate::sign::{self, Key};
+use crate::spec::ContainerId;
 
 /// How old a signature may be.
 const OLDEST: Duration = Duration::from_secs(30);
@@ -175,7 +176,7 @@ impl Judge {
         let id = || {
             let answer = Json::parse(&request.answer).ok()?;
             let id = answer.field("Id").text()?;
-            is_id(id).then(|| id.to_owned())
+            ContainerId::is_whole(id.as_bytes()).then(|| id.to_owned())
         };
         if matched.route == Route::ExecCreate {
             let owner = match managed.container(&matched.name) {
@@ -198,7 +199,8 @@ impl Judge {
         if matched.route == Route::ContainerRename {
             // phoenixd names the container by its id. The name is to be held from now on, whatever becomes of phoenixd.
             let name = target.query.one("name").ok()?;
-            return is_id(&matched.name).then(|| Lesson::Container(matched.name, name.to_owned()));
+            let is_id = ContainerId::is_whole(matched.name.as_bytes());
+            return is_id.then(|| Lesson::Container(matched.name, name.to_owned()));
         }
         if matched.route == Route::NetworkCreate {
             let body = Json::parse(&request.body).ok()?;
@@ -221,8 +223,4 @@ impl Judge {
             self.execs.remove(&oldest);
         }
     }
-}
-
-fn is_id(text: &str) -> bool {
-    text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

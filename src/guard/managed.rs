@@ -8,10 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::reference;
-use crate::spec::{PodPart, ProjectName, ReplicaName, ServiceName};
-
-/// Digits of a container's or network's id.
-pub(super) const ID_DIGITS: usize = 64;
+use crate::spec::{ContainerId, PodPart, ProjectName, ReplicaName, ServiceName};
 
 /// The version of the file of a project.
 pub const VERSION: u32 = 1;
@@ -337,7 +334,9 @@ fn is_reserved(project: &Project, name: &str) -> bool {
 /// Whether a reference means something that is known by this name or id.
 fn means(known: &str, reference: &str) -> bool {
     known == reference
-        || (known.len() == ID_DIGITS && is_id_like(reference) && known.starts_with(reference))
+        || (known.len() == ContainerId::DIGITS
+            && is_id_like(reference)
+            && known.starts_with(reference))
 }
 
 impl Joining {
@@ -349,7 +348,7 @@ impl Joining {
 /// What dockerd looks up as the beginning of an id.
 fn is_id_like(reference: &str) -> bool {
     !reference.is_empty()
-        && reference.len() <= ID_DIGITS
+        && reference.len() <= ContainerId::DIGITS
         && reference
             .bytes()
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::judge::Lesson;
-use super::managed::{ID_DIGITS, Managed, Project, VERSION};
+use super::managed::{Managed, Project, VERSION};
 use crate::sign::Key;
+use crate::spec::ContainerId;
 
 /// No file of a project is longer.
 const LONGEST: u64 = 8 << 20;
@@ -314,8 +315,8 @@ fn read_project(path: &Path) -> io::Result<Project> {
     if project.version != VERSION {
         return Err(invalid("it is of another version of phoenixd"));
     }
-    let is_id = |id: &str| id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if project.project.is_empty() || !project.replicas.iter().all(|replica| is_id(&replica.id)) {
+    let mut ids = project.replicas.iter().map(|replica| replica.id.as_bytes());
+    if project.project.is_empty() || !ids.all(ContainerId::is_whole) {
         return Err(invalid("it does not say what it is for"));
     }
     Ok(project)

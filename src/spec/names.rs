@@ -146,6 +146,14 @@ impl ServiceName {
 }
 
 impl ContainerId {
+    /// Digits of an id, a container's or a network's.
+    pub const DIGITS: usize = 64;
+
+    /// Whether a text is an id from end to end, which the beginning of one is not.
+    pub fn is_whole(text: &[u8]) -> bool {
+        text.len() == Self::DIGITS && text.iter().all(u8::is_ascii_hexdigit)
+    }
+
     /// The first twelve digits, as `docker ps` shows them.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)

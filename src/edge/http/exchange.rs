@@ -22,7 +22,7 @@ use super::fields::{self, Refusal};
 use super::line::Line;
 use super::serve::Front;
 use super::tunnel::Tunnel;
-use crate::edge::connection::{RETRY_PAUSE, dial, tune};
+use crate::edge::connection::{RETRY_PAUSE, dial, dial_failed, tune};
 use crate::edge::switch::Claim;
 use crate::spec::ContainerId;
 
@@ -169,13 +169,7 @@ impl Exchange<'_> {
             match self.connect(&claim).await {
                 Ok(line) => return (Taken { claim, line }, false),
                 Err(error) => {
-                    debug!(
-                        port = %listener,
-                        replica = %backend.replica,
-                        container_id = backend.container_id.short(),
-                        %error,
-                        "dial failed"
-                    );
+                    dial_failed(listener, &claim, &error);
                     self.tried.insert(backend.container_id.clone());
                 }
             }

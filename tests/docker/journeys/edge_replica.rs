@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::support::variable;
+use super::support::in_role;
 
 /// What makes it one.
 pub(crate) const ROLE: &str = "PHOENIXD_TEST_REPLICA";
@@ -22,16 +22,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 #[test]
 fn as_a_replica_it_serves_until_it_is_stopped() {
-    if variable(ROLE).is_none() {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime
-        .expect("a runtime")
-        .block_on(serve())
-        .expect("served");
+    in_role(ROLE, serve());
 }
 
 async fn serve() -> io::Result<()> {

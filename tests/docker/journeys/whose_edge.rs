@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::support::{Journey, Load, STRANGER, of_this_program, short, until, variable};
+use super::support::{Journey, Load, STRANGER, in_role, of_this_program, short, until};
 
 /// What makes this program one.
 const ROLE: &str = "PHOENIXD_TEST_PROXY";
@@ -27,16 +27,7 @@ const RESOLVER: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 11), 53);
 
 #[test]
 fn as_a_proxy_it_leads_to_whom_the_name_leads() {
-    if variable(ROLE).is_none() {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime
-        .expect("a runtime")
-        .block_on(serve())
-        .expect("served");
+    in_role(ROLE, serve());
 }
 
 async fn serve() -> io::Result<()> {

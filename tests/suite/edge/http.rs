@@ -1,6 +1,6 @@
 //! HTTP mode: requests, not connections, go to replicas.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::flips::Flips;
 use super::{Edge, LIMITS, backend, free_port, open, refusing};
-use crate::support::eventually;
 
 pub(super) const HTTP: Forwarding = Forwarding {
     protocol: EdgeProtocol::Http,
@@ -445,11 +445,10 @@ async fn a_port_changes_its_protocol_for_connections_to_come() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_report_no_request_reaches_a_replica_that_left() {
     let mut servers = JoinSet::new();
-    let stopped: [Arc<AtomicBool>; 2] = Default::default();
-    let mut replicas = Vec::new();
-    for (name, stopped) in ["a", "b"].into_iter().zip(&stopped) {
+    let mut flips = Flips::default();
+    for (name, stopped) in ["a", "b"].into_iter().zip(&flips.stopped) {
         let (replica, listener) = played(name).await;
-        replicas.push(replica);
+        flips.replicas.push(replica);
         let stopped = Arc::clone(stopped);
         servers.spawn(async move {
             let mut clients = JoinSet::new();
@@ -471,12 +470,11 @@ async fn after_a_report_no_request_reaches_a_replica_that_left() {
         });
     }
     let mut edge = edge(LIMITS);
-    edge.route(1, &[&replicas[1]], &[]).await;
+    edge.route(1, &[&flips.replicas[1]], &[]).await;
     let mut clients = JoinSet::new();
-    let answered = Arc::new(AtomicU64::new(0));
     for _ in 0..4 {
         let mut client = client(&edge).await;
-        let answered = Arc::clone(&answered);
+        let answered = Arc::clone(&flips.answered);
         clients.spawn(async move {
             loop {
                 assert_eq!(client.get("/").await.1, "ok");
@@ -484,21 +482,6 @@ async fn after_a_report_no_request_reaches_a_replica_that_left() {
             }
         });
     }
-    for flip in 0..30_u64 {
-        let (new, old) = if flip % 2 == 0 { (0, 1) } else { (1, 0) };
-        stopped[new].store(false, Ordering::SeqCst);
-        let old_id = replicas[old].container_id.clone();
-        edge.publish(flip + 2, &[&replicas[new]], &[&replicas[old]]);
-        edge.report(|r| r.epoch == flip + 2 && r.open.get(&old_id) == Some(&0))
-            .await;
-        stopped[old].store(true, Ordering::SeqCst);
-        let before = answered.load(Ordering::SeqCst);
-        let look = async || answered.load(Ordering::SeqCst);
-        eventually("answers go on", look, |now| *now > before + 10).await;
-    }
-    assert!(clients.try_join_next().is_none(), "a client failed");
-    assert!(
-        servers.try_join_next().is_none(),
-        "a stopped replica was asked"
-    );
+    let flip = async |epoch, new: &Backend, old: &Backend| edge.flip(epoch, new, old).await;
+    flips.run(servers, clients, flip).await;
 }

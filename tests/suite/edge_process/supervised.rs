@@ -1,18 +1,18 @@
 //! What a supervisor gets of an edge process, and what stays without one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use phoenixd::edge::control::wire::Stage;
-use phoenixd::reconcile::{Target, Targets};
+use phoenixd::reconcile::{Backend, EdgeReport, Target, Targets};
 use phoenixd::spec::{ContainerId, EdgeProtocol, Probe, Published};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::{Place, Served, Supervisor, ask, backend, connect, free_ports, greeter, open, who};
-use crate::support::eventually;
+use crate::edge::flips::Flips;
 
 #[tokio::test]
 async fn a_table_is_forwarded_by_and_a_report_is_the_promise() {
@@ -306,30 +306,15 @@ async fn probes_are_asked_by_the_edge_and_go_on_without_a_supervisor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_report_over_the_wire_nothing_reaches_a_replica_that_left() {
     let mut servers = JoinSet::new();
-    let stopped: [Arc<AtomicBool>; 2] = Default::default();
-    let mut replicas = Vec::new();
-    for (name, stopped) in ["a", "b"].into_iter().zip(&stopped) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        replicas.push(backend(name, listener.local_addr().unwrap()));
-        let stopped = Arc::clone(stopped);
-        servers.spawn(async move {
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let count = client.read(&mut [0; 1]).await.unwrap_or(0);
-                assert!(count == 0 || !stopped.load(Ordering::SeqCst), "{name}");
-                client.write_all(b"!").await.ok();
-            }
-        });
-    }
+    let flips = Flips::of_bytes(&mut servers).await;
     let ports = free_ports(1);
     let mut place = Place::new();
     place.start(1);
     let supervisor = Supervisor::of(&place, 1);
-    supervisor.route(1, &ports, &[&replicas[1]]).await;
-    let answered = Arc::new(AtomicU64::new(0));
+    supervisor.route(1, &ports, &[&flips.replicas[1]]).await;
     let mut clients = JoinSet::new();
     for _ in 0..4 {
-        let (port, answered) = (ports[0], Arc::clone(&answered));
+        let (port, answered) = (ports[0], Arc::clone(&flips.answered));
         clients.spawn(async move {
             loop {
                 assert_eq!(who(&port).await, "!");
@@ -337,22 +322,12 @@ async fn after_a_report_over_the_wire_nothing_reaches_a_replica_that_left() {
             }
         });
     }
-    for flip in 0..30_u64 {
-        let (new, old) = if flip % 2 == 0 { (0, 1) } else { (1, 0) };
-        stopped[new].store(false, Ordering::SeqCst);
-        let left = &replicas[old].container_id;
-        supervisor.publish(flip + 2, &ports, &[&replicas[new]], &[&replicas[old]]);
-        supervisor
-            .report(|r| r.epoch == flip + 2 && r.open.get(left) == Some(&0))
-            .await;
-        stopped[old].store(true, Ordering::SeqCst);
-        let before = answered.load(Ordering::SeqCst);
-        let look = async || answered.load(Ordering::SeqCst);
-        eventually("answers go on", look, |now| *now > before + 10).await;
-    }
-    assert!(clients.try_join_next().is_none(), "a client failed");
-    assert!(
-        servers.try_join_next().is_none(),
-        "a stopped replica was reached"
-    );
+    let flip = async |epoch, new: &Backend, old: &Backend| {
+        supervisor.publish(epoch, &ports, &[new], &[old]);
+        let has_left = |report: &EdgeReport| {
+            report.epoch == epoch && report.open.get(&old.container_id) == Some(&0)
+        };
+        supervisor.report(has_left).await;
+    };
+    flips.run(servers, clients, flip).await;
 }

@@ -11,6 +11,8 @@ mod private;
 mod random;
 mod wait;
 
+use std::io;
+
 pub(crate) use engine::{Engine, EventLog, Made, STRANGER};
 pub(crate) use image::{of_this_program, with_shell};
 pub(crate) use journey::{Journey, Output, Supervisor};
@@ -26,6 +28,17 @@ pub(crate) use wait::{eventually, now, pause, since, until};
 )]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Serves, where this program was started in a container to do so, until it is stopped.
+pub(crate) fn in_role(role: &str, serve: impl Future<Output = io::Result<()>>) {
+    if variable(role).is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(serve).expect("served");
 }
 
 /// A container's id as its host name and people have it.
